@@ -1,0 +1,60 @@
+"""Every error a user can cause, drawn as a tree.
+
+MinikinError
+├── RecipeError       the recipe asks for something that is unknown, of the wrong type or contradictory
+├── PlanError         no shape of model meets the budgets
+├── DataError         a data file or record cannot be used
+├── TokenizerError    a tokenizer file is missing or not of our kind
+├── CheckpointError   a model directory or a saved state is missing, damaged or of another shape
+├── TrainingError     training cannot go on
+├── StorageError      the disk refuses: full, read-only, no permission
+└── Interrupted       the user or the system asked to stop; what was reached is saved
+
+A message says where, what was found and what to do. They are caught once, in `app/cli`,
+which prints the message on one line and exits with `exit_code`.
+"""
+
+
+class MinikinError(Exception):
+    """Base of all errors that are answered by one line instead of a traceback."""
+
+    exit_code = 1
+
+
+class RecipeError(MinikinError):
+    """The recipe asks for something that is unknown, of the wrong type or contradictory."""
+
+
+class PlanError(MinikinError):
+    """No shape of model meets the budgets."""
+
+
+class DataError(MinikinError):
+    """A data file or record cannot be used."""
+
+
+class TokenizerError(MinikinError):
+    """A tokenizer file is missing or not of our kind."""
+
+
+class CheckpointError(MinikinError):
+    """A model directory or a saved state is missing, damaged or of another shape."""
+
+
+class TrainingError(MinikinError):
+    """Training cannot go on: a loss that is not finite, or nothing to learn from."""
+
+
+class StorageError(MinikinError):
+    """The disk refuses: full, read-only or no permission."""
+
+
+class Interrupted(MinikinError):
+    """A signal asked to stop; what was reached is saved.
+
+    `exit_code` follows the shells: 128 + the signal's number.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,118 @@
+"""The decoder: the Gemma 4 text architecture, assembled from its parts.
+
+Reads bottom to top: `Decoder` embeds tokens, runs the layers and normalises; `Decoder.logits` is the tied head.
+"""
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from minikin.base.shapes import Documents, Hidden, Logits, Mask, PerLayerInputs, Positions, Tokens
+from minikin.model.cache import Cache, LayerCache
+from minikin.model.config import FULL, SLIDING, Config
+from minikin.model.layers import Attention, FeedForward, RMSNorm, Rotation, inverse_frequencies, rotation_at
+from minikin.model.tables import TableGate, Tables
+
+_INITIAL_STD = 0.02  # Gemma's initializer_range
+
+
+@final
+class Layer(nn.Module):
+    """Attention, feed-forward and table gate, each added to the residual stream."""
+
+    layer_scalar: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        size, eps = config.hidden_size, config.rms_norm_eps
+        self.input_layernorm = RMSNorm(size, eps)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(size, eps)
+        self.pre_feedforward_layernorm = RMSNorm(size, eps)
+        self.mlp = FeedForward(config)
+        self.post_feedforward_layernorm = RMSNorm(size, eps)
+        self.table = TableGate(config) if config.hidden_size_per_layer_input else None
+        self.register_buffer("layer_scalar", torch.ones(1))
+
+    def forward(
+        self, x: Hidden, offered: Tensor | None, rotation: Rotation, mask: Mask, cache: LayerCache | None
+    ) -> Hidden:
+        x = x + self.post_attention_layernorm(self.self_attn(self.input_layernorm(x), rotation, mask, cache))
+        x = x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
+        if self.table is not None and offered is not None:
+            x = x + self.table(x, offered)
+        return x * self.layer_scalar
+
+
+@final
+class Decoder(nn.Module):
+    """Tokens to hidden states to logits."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.tables = Tables(config) if config.hidden_size_per_layer_input else None
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.frequencies = {kind: inverse_frequencies(config, kind) for kind in (SLIDING, FULL)}
+
+    def forward(
+        self, tokens: Tokens, positions: Positions, documents: Documents, cache: Cache | None = None
+    ) -> Hidden:
+        """Normalised hidden states; a token sees earlier tokens of its own document, in `cache` and here."""
+        return self.norm(self.states(tokens, positions, documents, cache)[-1])
+
+    def states(
+        self, tokens: Tokens, positions: Positions, documents: Documents, cache: Cache | None = None
+    ) -> list[Hidden]:
+        """The residual stream before the first layer and after every layer, unnormalised."""
+        masks = self._masks(positions, documents, cache)
+        rotations = {kind: rotation_at(positions, self.frequencies[kind]) for kind in masks}
+        states, offered = self.embedded(tokens)
+        for index, (kind, layer) in enumerate(zip(self.config.layer_types, self.layers, strict=True)):
+            table = None if offered is None else offered[:, :, index]
+            layer_cache = None if cache is None else cache.layers[index]
+            states.append(layer(states[-1], table, rotations[kind], masks[kind], layer_cache))
+        return states
+
+    def embedded(self, tokens: Tokens) -> tuple[list[Hidden], PerLayerInputs | None]:
+        """The stream's first state, as a list of one, and what the tables offer every layer."""
+        x = self.embed_tokens(tokens) * self.config.hidden_size**0.5
+        return [x], None if self.tables is None else self.tables(tokens, x)
+
+    def logits(self, hidden: Tensor) -> Logits:
+        """Scores of every next token, [..., hidden] → [..., vocab]."""
+        scores = hidden @ self.embed_tokens.weight.T
+        cap = self.config.final_logit_softcapping
+        return scores if cap is None else cap * torch.tanh(scores / cap)
+
+    def _masks(self, positions: Positions, documents: Documents, cache: Cache | None) -> dict[str, Mask]:
+        key_positions, key_documents = positions, documents
+        if cache is not None:
+            cache.extend(positions, documents)
+            key_positions, key_documents = cache.positions, cache.documents
+        distance = positions[:, :, None] - key_positions[:, None, :]
+        visible = (documents[:, :, None] == key_documents[:, None, :]) & (distance >= 0)
+        masks = {FULL: visible, SLIDING: visible & (distance < self.config.sliding_window)}
+        return {kind: masks[kind][:, None] for kind in set(self.config.layer_types)}
+
+
+def initialized(config: Config, generator: torch.Generator) -> Decoder:
+    """A decoder with random weights: normal with standard deviation 0.02, scales at one."""
+    decoder = Decoder(config)
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, _INITIAL_STD, generator=generator)
+    return decoder
+
+
+def empty(config: Config) -> Decoder:
+    """A decoder whose weights are about to be overwritten: none is drawn, nothing is computed."""
+    with torch.device("meta"):
+        decoder = Decoder(config)
+    decoder = decoder.to_empty(device="cpu")
+    decoder.frequencies = {kind: inverse_frequencies(config, kind) for kind in (SLIDING, FULL)}
+    return decoder
