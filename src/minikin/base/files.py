@@ -1,0 +1,176 @@
+"""Folders and files that are whole or not there: written beside, synced, renamed.
+
+A reader never meets a half-written artifact, whatever moment the writer was killed at.
+"""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from minikin.base.errors import CheckpointError, StorageError
+
+MANIFEST = "manifest.json"
+_REFUSALS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+}
+
+
+def digest(*parts: str | bytes) -> str:
+    """SHA-256 over the parts and their lengths, in hexadecimal."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        total.update(len(data).to_bytes(8, "big") + data)
+    return total.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn a refusal of the disk into a StorageError that names `path` and the room left.
+
+    Libraries wrap the system's error in their own, so its text is looked at as well.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = _refusal(error)
+        if reason is None:
+            raise
+        free = shutil.disk_usage(_existing_parent(path)).free
+        raise StorageError(
+            f"{path}: cannot be written, {reason} ({free / 1e6:,.1f} MB free); "
+            "make room or choose another folder and run the same command again"
+        ) from error
+
+
+@contextlib.contextmanager
+def whole_folder(final: Path) -> Iterator[Path]:
+    """A folder to fill that takes the place of `final` when the block ends well.
+
+    If the block fails, what it wrote is deleted and an earlier `final` stays as it was.
+    """
+    with storage_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        remove_strays(final)
+        fresh = final.parent / f".tmp-{final.name}-{os.getpid()}"
+        fresh.mkdir()
+        try:
+            yield fresh
+            write_manifest(fresh)
+            _sync_tree(fresh)
+            _swap(fresh, final)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+def remove_strays(final: Path) -> None:
+    """Delete what killed runs left beside `final`, and put back what one of them had just moved aside."""
+    aside = final.parent / f".old-{final.name}"
+    if aside.exists() and not final.exists():
+        aside.rename(final)
+    shutil.rmtree(aside, ignore_errors=True)
+    for stray in final.parent.glob(f".tmp-{final.name}-*"):
+        shutil.rmtree(stray, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+        try:
+            fresh.write_text(text, encoding="utf-8")
+            _sync(fresh)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+        _sync(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; raises CheckpointError if the file is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: is missing; build it again") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); delete it and build again") from error
+
+
+def write_manifest(folder: Path) -> None:
+    """Note size and digest of every file of a folder in its manifest.json."""
+    entries = {
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": file_digest(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    (folder / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
+
+
+def verify(folder: Path) -> None:
+    """Raise CheckpointError naming the first file that is not as the manifest says."""
+    for name, entry in read_json(folder / MANIFEST).items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"{path}: is missing; delete {folder} and build again")
+        if path.stat().st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:
+            raise CheckpointError(
+                f"{path}: is damaged (not what {MANIFEST} says); delete {folder} and build again"
+            )
+
+
+def _refusal(error: BaseException) -> str | None:
+    if isinstance(error, OSError):
+        return _REFUSALS.get(error.errno or 0)
+    texts = {os.strerror(number): reason for number, reason in _REFUSALS.items()}
+    return next((reason for text, reason in texts.items() if text in str(error)), None)
+
+
+def _existing_parent(path: Path) -> Path:
+    return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+
+
+def _swap(fresh: Path, final: Path) -> None:
+    aside = final.parent / f".old-{final.name}"
+    if final.exists():
+        final.rename(aside)
+    fresh.rename(final)
+    _sync(final.parent)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

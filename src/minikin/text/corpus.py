@@ -1,0 +1,67 @@
+"""Documents as tokens on disk, memory-mapped: any number of them in little RAM.
+
+Three files: the tokens, which of them are the answer, and where each document begins.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import json
+
+import numpy
+from numpy.typing import NDArray
+
+from minikin.base.errors import DataError
+from minikin.base.files import read_json
+from minikin.text.chat import Example
+
+_TOKENS, _ANSWER, _STARTS, _ABOUT = "tokens.bin", "answer.bin", "starts.bin", "corpus.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusSize:
+    """How much a corpus holds."""
+
+    documents: int
+    tokens: int
+    answer_tokens: int
+
+
+@final
+class Corpus:
+    """A written corpus, read by document."""
+
+    def __init__(self, folder: Path) -> None:
+        about = read_json(folder / _ABOUT)
+        self.size = CorpusSize(**about["size"])
+        self.starts: NDArray[numpy.int64] = numpy.fromfile(folder / _STARTS, dtype=numpy.int64)
+        self.tokens = numpy.memmap(folder / _TOKENS, dtype=about["dtype"], mode="r")
+        self.answer = numpy.memmap(folder / _ANSWER, dtype=numpy.bool_, mode="r")
+
+    def __len__(self) -> int:
+        return self.size.documents
+
+    @property
+    def lengths(self) -> NDArray[numpy.int64]:
+        """Tokens of every document."""
+        return numpy.diff(self.starts)
+
+
+def write_corpus(folder: Path, examples: Iterable[Example], vocab_size: int) -> CorpusSize:
+    """Write documents one after another into an existing folder; raises DataError if there is none."""
+    dtype = numpy.dtype(numpy.uint16 if vocab_size <= 1 << 16 else numpy.uint32)
+    starts, answers = [0], 0
+    with (folder / _TOKENS).open("wb") as tokens, (folder / _ANSWER).open("wb") as answer:
+        for example in examples:
+            tokens.write(numpy.asarray(example.tokens, dtype=dtype).tobytes())
+            answer.write(numpy.asarray(example.answer, dtype=numpy.bool_).tobytes())
+            starts.append(starts[-1] + len(example.tokens))
+            answers += sum(example.answer)
+    size = CorpusSize(documents=len(starts) - 1, tokens=starts[-1], answer_tokens=answers)
+    if not size.tokens:
+        raise DataError(f"{folder.name}: no example to write; check the recipe's data")
+    numpy.asarray(starts, dtype=numpy.int64).tofile(folder / _STARTS)
+    (folder / _ABOUT).write_text(json.dumps({"dtype": dtype.name, "size": vars(size)}))
+    return size

@@ -1,0 +1,213 @@
+"""Files to records: jsonl, jsonl.gz, parquet and datasets of the Hugging Face hub, read as a stream.
+
+Nothing is dropped in silence: a bad record is a DataError that says file, line, what was found and what was expected.
+"""
+
+import difflib
+import gzip
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.parquet
+from pyarrow import ArrowInvalid
+
+from minikin.base.errors import DataError
+from minikin.text.records import Dialogue, Record, Selection, Summarization, Text, Translation, Turn
+
+try:
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+except ImportError:  # the `hub` extra
+    huggingface_hub = None
+
+Task = Literal["translation", "summarization", "dialogue", "text", "selection"]
+_SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+
+
+def read(path: Path, task: Task) -> Iterator[Record]:
+    """Records of a file, one at a time; raises DataError for the first that cannot be used."""
+    build = _BUILDERS[task]
+    empty = True
+    for where, fields in _rows(path):
+        empty = False
+        try:
+            yield build(_Fields(fields, where))
+        except RecursionError as error:
+            raise DataError(f"{where}: is nested too deeply") from error
+    if empty:
+        raise DataError(f"{path}: holds no record; expected one JSON object a line")
+
+
+def read_hub(name: str, task: Task, split: str) -> Iterator[Record]:
+    """Records of a dataset on the Hugging Face hub; its files must be of the kinds that `read` knows."""
+    if huggingface_hub is None:
+        raise DataError(f"hub:{name}: needs the package huggingface_hub; pip install 'minikin[hub]'")
+    try:
+        listed = huggingface_hub.list_repo_files(name, repo_type="dataset")
+        chosen = [file for file in sorted(listed) if split in file and file.endswith(_SUFFIXES)]
+        if not chosen:
+            raise DataError(
+                f"hub:{name}: has no {split} file of {', '.join(_SUFFIXES)}; it has {', '.join(listed)}"
+            )
+        paths = [huggingface_hub.hf_hub_download(name, file, repo_type="dataset") for file in chosen]
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(
+            f"hub:{name}: cannot be fetched ({reason}); check the name and the network"
+        ) from error
+    for path in paths:
+        yield from read(Path(path), task)
+
+
+def reversed_direction(record: Translation) -> Translation:
+    """The same pair the other way round."""
+    return Translation(
+        source=record.target,
+        target=record.source,
+        source_lang=record.target_lang,
+        target_lang=record.source_lang,
+    )
+
+
+class _Fields:
+    """The fields of one record, taken out with complaints that say where."""
+
+    def __init__(self, fields: Any, where: str) -> None:
+        if not isinstance(fields, dict):
+            raise DataError(f"{where}: found {_shown(fields)}; expected a JSON object")
+        self._fields: Mapping[str, Any] = fields
+        self._where = where
+
+    def text(self, name: str) -> str:
+        """A text that is not blank."""
+        value = self._value(name)
+        if not isinstance(value, str) or not value.strip():
+            raise self._wrong(name, value, "a text that is not empty")
+        return value
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """A list of texts; an absent one is empty."""
+        value = self._fields.get(name) or []
+        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+            raise self._wrong(name, value, "a list of texts")
+        return tuple(value)
+
+    def turns(self, name: str, least: int) -> tuple[Turn, ...]:
+        """A list of at least `least` turns."""
+        value = self._value(name)
+        if not isinstance(value, list) or len(value) < least:
+            raise self._wrong(name, value, f"a list of at least {least} turn{'s'[: least > 1]}")
+        parts = [_Fields(turn, f"{self._where}: {name}[{index}]") for index, turn in enumerate(value)]
+        return tuple(Turn(role=part.text("role"), text=part.text("text")) for part in parts)
+
+    def index(self, name: str, size: int) -> int:
+        """A whole number from 0 to size − 1."""
+        value = self._value(name)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < size:
+            raise self._wrong(name, value, f"a whole number from 0 to {size - 1}")
+        return value
+
+    def _value(self, name: str) -> Any:
+        if name not in self._fields:
+            near = difflib.get_close_matches(name, list(self._fields), 1)
+            hint = (
+                f"; did you mean {near[0]!r}?" if near else f"; found {', '.join(self._fields) or 'no field'}"
+            )
+            raise DataError(f"{self._where}: lacks {name!r}{hint}")
+        return self._fields[name]
+
+    def _wrong(self, name: str, value: Any, expected: str) -> DataError:
+        return DataError(f"{self._where}: {name} is {_shown(value)}; expected {expected}")
+
+
+def _translation(fields: _Fields) -> Translation:
+    return Translation(
+        source=fields.text("source"),
+        target=fields.text("target"),
+        source_lang=fields.text("source_lang"),
+        target_lang=fields.text("target_lang"),
+        references=fields.texts("references"),
+    )
+
+
+def _summarization(fields: _Fields) -> Summarization:
+    return Summarization(
+        document=fields.text("document"),
+        summary=fields.text("summary"),
+        references=fields.texts("references"),
+    )
+
+
+def _selection(fields: _Fields) -> Selection:
+    candidates = fields.texts("candidates")
+    return Selection(
+        context=fields.turns("context", 1),
+        role=fields.text("role"),
+        candidates=candidates,
+        answer=fields.index("answer", len(candidates)),
+    )
+
+
+_BUILDERS: Mapping[Task, Callable[[_Fields], Record]] = {
+    "translation": _translation,
+    "summarization": _summarization,
+    "dialogue": lambda fields: Dialogue(turns=fields.turns("turns", 2)),
+    "selection": _selection,
+    "text": lambda fields: Text(text=fields.text("text")),
+}
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file{_nearest(path)}")
+    if path.name.endswith(".parquet"):
+        return _parquet_rows(path)
+    if path.name.endswith((".jsonl", ".jsonl.gz")):
+        return _json_rows(path)
+    raise DataError(
+        f"{path}: cannot tell what kind of file this is; its name must end with {', '.join(_SUFFIXES)}"
+    )
+
+
+def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    opened = gzip.open if path.name.endswith(".gz") else open
+    number = 0
+    try:
+        with opened(path, "rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    yield f"{path}:{number}", json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}:{number}: is not valid UTF-8 at byte {error.start}; save the file as UTF-8"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{path}:{number}: is not valid JSON ({error.msg} at column {error.colno})"
+        ) from error
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise DataError(f"{path}: is not a whole gzip file ({error})") from error
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        number = 0
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(1024):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path}:{number}", row
+    except ArrowInvalid as error:
+        raise DataError(f"{path}: is not a readable parquet file ({str(error).splitlines()[0]})") from error
+
+
+def _nearest(path: Path) -> str:
+    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, 1)
+    return f"; did you mean {path.parent / near[0]}?" if near else f"; is {path.parent} the right folder?"
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,139 @@
+"""The tokenizer: BPE with byte fallback and `▁` for the space, as Gemma's and as llama.cpp's "gemma4" reads it.
+
+Any text survives encoding and decoding, except that a literal `▁` (U+2581) comes back as a space, as in Gemma.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import tokenizers
+from tokenizers import Regex, normalizers, pre_tokenizers, trainers
+from tokenizers.models import BPE
+
+from minikin.base.errors import DataError, TokenizerError
+
+SPECIALS = ("<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>")
+_BYTES = tuple(f"<0x{value:02X}>" for value in range(256))
+_FIXED = len(SPECIALS) + len(_BYTES)
+_FILE, _SETTINGS, _TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+
+
+@final
+class Tokenizer:
+    """Text to token ids and back."""
+
+    pad_id, eos_id, bos_id, _, turn_start_id, turn_end_id = range(len(SPECIALS))
+
+    def __init__(self, inner: tokenizers.Tokenizer) -> None:
+        found = tuple(inner.id_to_token(index) for index in range(len(SPECIALS)))
+        if found != SPECIALS:
+            raise TokenizerError(f"tokenizer: its first tokens are {found}, expected {SPECIALS}")
+        # text that happens to spell a special token is text
+        inner.encode_special_tokens = True
+        self._inner = inner
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of token ids."""
+        return self._inner.get_vocab_size()
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, without any special token."""
+        return self._inner.encode(text, add_special_tokens=False).ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of many texts, on all cores."""
+        return [encoded.ids for encoded in self._inner.encode_batch(list(texts), add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, special tokens left out."""
+        return self._inner.decode(list(ids), skip_special_tokens=True)
+
+    def save(self, folder: Path, model_max_length: int, chat_template: str) -> None:
+        """Write what Transformers' AutoTokenizer and llama.cpp's converter read."""
+        # compact: merges are most of the file
+        (folder / _FILE).write_text(self._inner.to_str(), encoding="utf-8")
+        settings = {
+            "tokenizer_class": "TokenizersBackend",
+            **{f"{name}_token": f"<{name}>" for name in ("bos", "eos", "pad", "unk")},
+            "model_max_length": model_max_length,
+            "clean_up_tokenization_spaces": False,
+        }
+        (folder / _SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        (folder / _TEMPLATE).write_text(chat_template, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Tokenizer":
+        """Read a saved tokenizer; raises TokenizerError if it is missing, damaged or of another kind."""
+        path = folder / _FILE
+        try:
+            text = path.read_text(encoding="utf-8")
+            model = json.loads(text).get("model", {})
+        except FileNotFoundError as error:
+            raise TokenizerError(f"{folder}: has no {_FILE}; this is not a member's folder") from error
+        except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise TokenizerError(f"{path}: is damaged ({error}); build the member again") from error
+        # a prefix set here has made the library abort the whole process
+        if model.get("type") != "BPE" or model.get("continuing_subword_prefix"):
+            raise TokenizerError(
+                f"{path}: holds a {model.get('type')!r} tokenizer; only Gemma's kind of BPE is read"
+            )
+        return cls(tokenizers.Tokenizer.from_str(text))
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int) -> "Tokenizer":
+        """Learn merges from texts; entries that the texts do not fill become `<unusedN>`."""
+        if vocab_size < _FIXED + 2:
+            raise DataError(f"tokenizer.vocab_size: found {vocab_size}; at least {_FIXED + 2} are needed")
+        learned, merges = _learned(texts, vocab_size - _FIXED)
+        unused = (f"<unused{number}>" for number in range(vocab_size))
+        pieces = [*SPECIALS, *_BYTES, *learned]
+        pieces += [next(unused) for _ in range(vocab_size - len(pieces))]
+        model = BPE(
+            vocab={piece: index for index, piece in enumerate(pieces)},
+            merges=merges,
+            byte_fallback=True,
+            unk_token="<unk>",
+            fuse_unk=True,
+        )
+        return cls(_assembled(model))
+
+
+def _assembled(model: BPE) -> tokenizers.Tokenizer:
+    inner = tokenizers.Tokenizer(model)
+    inner.normalizer = normalizers.Replace(" ", "▁")
+    inner.decoder = tokenizers.decoders.Sequence(
+        [
+            tokenizers.decoders.Replace("▁", " "),
+            tokenizers.decoders.ByteFallback(),
+            tokenizers.decoders.Fuse(),
+        ]
+    )
+    inner.add_special_tokens(
+        [tokenizers.AddedToken(text, special=True, normalized=False) for text in SPECIALS]
+    )
+    return inner
+
+
+def _learned(texts: Iterable[str], count: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """At most `count` pieces and the merges that make them, found within words only.
+
+    The shipped tokenizer splits nothing; it meets the same merges because none crosses a word's edge.
+    """
+    trainee = tokenizers.Tokenizer(BPE())
+    trainee.normalizer = normalizers.Replace(" ", "▁")
+    trainee.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split("▁", "merged_with_next"),
+            pre_tokenizers.Split(Regex(r"[\n\d]|[^\w\s▁]"), "isolated"),
+        ]
+    )
+    trainer: Any = trainers.BpeTrainer(vocab_size=count, show_progress=False, limit_alphabet=count // 2)
+    trainee.train_from_iterator(texts, trainer)
+    model = json.loads(trainee.to_str())["model"]
+    pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
+    if not pieces:
+        raise DataError("tokenizer: the training texts are empty; check the recipe's data")
+    return pieces, [(left, right) for left, right in model["merges"]]

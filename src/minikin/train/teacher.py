@@ -1,0 +1,27 @@
+"""The larger member that a student learns from: frozen, asked without gradients."""
+
+from dataclasses import dataclass
+
+import torch
+
+from minikin.base.shapes import Hidden, Logits
+from minikin.model.decoder import Decoder
+from minikin.text.batches import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A frozen decoder; `kept_hidden` are the channels of it that the student was cut to, in order."""
+
+    decoder: Decoder
+    kept_hidden: tuple[int, ...]
+
+    def hidden(self, batch: Batch) -> Hidden:
+        """Its last hidden states on a batch."""
+        with torch.no_grad():
+            return self.decoder(batch.tokens, batch.positions, batch.documents)
+
+    def logits(self, hidden: Hidden) -> Logits:
+        """Its scores of every next token."""
+        with torch.no_grad():
+            return self.decoder.logits(hidden)
