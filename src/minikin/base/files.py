@@ -137,9 +137,7 @@ def verify(folder: Path) -> None:
         if not path.is_file():
             raise CheckpointError(f"{path}: is missing; delete {folder} and build again")
         if path.stat().st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:
-            raise CheckpointError(
-                f"{path}: is damaged (not what {MANIFEST} says); delete {folder} and build again"
-            )
+            raise CheckpointError(f"{path}: is damaged (not what {MANIFEST} says); delete {folder} and build again")
 
 
 def _refusal(error: BaseException) -> str | None:

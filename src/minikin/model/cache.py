@@ -70,6 +70,4 @@ class Cache:
 
     def reordered(self, rows: Tensor) -> "Cache":
         """A cache with these rows of this one, as beam search and shared prompts need."""
-        return Cache(
-            [layer.reordered(rows) for layer in self.layers], self.positions[rows], self.documents[rows]
-        )
+        return Cache([layer.reordered(rows) for layer in self.layers], self.positions[rows], self.documents[rows])

@@ -54,8 +54,7 @@ _REFUSED: Mapping[str, Any] = {
 def save(decoder: Decoder, folder: Path, dtype: torch.dtype = torch.float32) -> None:
     """Write configuration and weights into an existing folder; the caller makes the folder whole or not at all."""
     tensors = {
-        stored_name(name): tensor.detach().to(dtype).contiguous()
-        for name, tensor in decoder.state_dict().items()
+        stored_name(name): tensor.detach().to(dtype).contiguous() for name, tensor in decoder.state_dict().items()
     }
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     # safetensors writes mode 0600 whatever the umask says, which no other user could then read
@@ -77,9 +76,7 @@ def load(folder: Path) -> Decoder:
     decoder = empty(read_config(folder))
     path = folder / WEIGHTS
     if not path.is_file():
-        raise CheckpointError(
-            f"{folder}: has no {WEIGHTS}; build the member again or point to another folder"
-        )
+        raise CheckpointError(f"{folder}: has no {WEIGHTS}; build the member again or point to another folder")
     expected = {stored_name(name): tensor for name, tensor in decoder.state_dict().items()}
     try:
         with safe_open(path, framework="pt") as stored:
@@ -138,9 +135,7 @@ def stored_config(config: Config) -> dict[str, Any]:
 def config_from(stored: Mapping[str, Any], where: str) -> Config:
     """Our configuration from Transformers'; raises CheckpointError naming a feature that we do not have."""
     if stored.get("model_type") != "gemma4_text":
-        raise CheckpointError(
-            f"{where}: model_type is {stored.get('model_type')!r}; only 'gemma4_text' can be read"
-        )
+        raise CheckpointError(f"{where}: model_type is {stored.get('model_type')!r}; only 'gemma4_text' can be read")
     for name, allowed in _REFUSED.items():
         if stored.get(name, allowed) != allowed:
             raise CheckpointError(f"{where}: {name} = {stored[name]!r} is not supported; only {allowed!r} is")
@@ -156,9 +151,7 @@ def config_from(stored: Mapping[str, Any], where: str) -> Config:
             eos_token_ids=tuple(eos) if isinstance(eos, list) else (eos,),
         )
     except (KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{where}: lacks {error}; it was written by another program or cut short"
-        ) from error
+        raise CheckpointError(f"{where}: lacks {error}; it was written by another program or cut short") from error
 
 
 def _refuse_other_names(path: Path, expected: set[str], found: set[str]) -> None:

@@ -86,9 +86,7 @@ class Config:
 
         Two for each multiplied weight; attention adds four for each query channel and visible token.
         """
-        visible = sum(
-            min(context, self.sliding_window) if kind == SLIDING else context for kind in self.layer_types
-        )
+        visible = sum(min(context, self.sliding_window) if kind == SLIDING else context for kind in self.layer_types)
         return 2 * self.multiplied + 4 * self.num_attention_heads * self.head_dim * visible
 
     def training_flops_per_token(self, context: int = 0) -> int:
@@ -114,8 +112,7 @@ def _complaints(config: Config) -> list[str]:
         f"layer_types must be {SLIDING} or {FULL} and end with {FULL}": (
             set(config.layer_types) <= {SLIDING, FULL} and config.layer_types[-1:] == (FULL,)
         ),
-        f"{config.num_attention_heads} query heads cannot be shared by "
-        f"{config.num_key_value_heads} key/value heads": (
+        f"{config.num_attention_heads} query heads cannot be shared by {config.num_key_value_heads} key/value heads": (
             config.num_key_value_heads > 0 and config.num_attention_heads % config.num_key_value_heads == 0
         ),
         f"head_dim {config.head_dim} must be a multiple of 8": config.head_dim % 8 == 0,

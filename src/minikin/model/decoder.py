@@ -58,9 +58,7 @@ class Decoder(nn.Module):
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.frequencies = {kind: inverse_frequencies(config, kind) for kind in (SLIDING, FULL)}
 
-    def forward(
-        self, tokens: Tokens, positions: Positions, documents: Documents, cache: Cache | None = None
-    ) -> Hidden:
+    def forward(self, tokens: Tokens, positions: Positions, documents: Documents, cache: Cache | None = None) -> Hidden:
         """Normalised hidden states; a token sees earlier tokens of its own document, in `cache` and here."""
         return self.norm(self.states(tokens, positions, documents, cache)[-1])
 

@@ -58,9 +58,7 @@ class Attention(nn.Module):
         heads = (*x.shape[:-1], -1, self.head_dim)
         query = rotate(self.q_norm(self.q_proj(x).view(heads)), rotation).transpose(1, 2)
         key = rotate(self.k_norm(self.k_proj(x).view(heads)), rotation).transpose(1, 2)
-        value = functional.rms_norm(self.v_proj(x).view(heads), (self.head_dim,), eps=self.eps).transpose(
-            1, 2
-        )
+        value = functional.rms_norm(self.v_proj(x).view(heads), (self.head_dim,), eps=self.eps).transpose(1, 2)
         if cache is not None:
             key, value = cache.extended(key, value)
         if self.groups > 1:

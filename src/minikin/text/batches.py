@@ -51,12 +51,8 @@ class PackedCorpus:
     def batch(self, chosen: Sequence[int]) -> Batch:
         """These rows."""
         rows = [self._row(self.rows[index]) for index in chosen]
-        tokens, targets, weights, positions, documents = (
-            torch.stack(parts) for parts in zip(*rows, strict=True)
-        )
-        return Batch(
-            tokens=tokens, targets=targets, weights=weights, positions=positions, documents=documents
-        )
+        tokens, targets, weights, positions, documents = (torch.stack(parts) for parts in zip(*rows, strict=True))
+        return Batch(tokens=tokens, targets=targets, weights=weights, positions=positions, documents=documents)
 
     def in_order(self, rows: int) -> Iterator[Batch]:
         """Every row once, `rows` at a time."""
@@ -116,8 +112,7 @@ class Mixture:
         """How often each corpus has been seen after this many steps."""
         rows = steps * self.batch_rows / len(self._owners)
         return {
-            share.name: rows * int(each) / len(share.rows)
-            for share, each in zip(self._shares, self._each, strict=True)
+            share.name: rows * int(each) / len(share.rows) for share, each in zip(self._shares, self._each, strict=True)
         }
 
     def _row(self, number: int) -> Batch:
@@ -128,9 +123,7 @@ class Mixture:
         return share.rows.batch([int(_permutation(self._seed, share.name, epoch, len(share.rows))[position])])
 
 
-def apportioned(
-    shares: Sequence[float], cycle: int = 1000
-) -> tuple[NDArray[numpy.int64], NDArray[numpy.int64]]:
+def apportioned(shares: Sequence[float], cycle: int = 1000) -> tuple[NDArray[numpy.int64], NDArray[numpy.int64]]:
     """Who owns each row of a cycle, and which of the owner's rows it is.
 
     Each row goes to whoever is furthest behind, so after n rows everybody has had their part, give or take one.

@@ -93,9 +93,7 @@ def encode_reply(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def _as_chat(turns: Sequence[Turn], speaker: str) -> tuple[Message, ...]:
-    return tuple(
-        Message(role="assistant" if turn.role == speaker else "user", content=turn.text) for turn in turns
-    )
+    return tuple(Message(role="assistant" if turn.role == speaker else "user", content=turn.text) for turn in turns)
 
 
 def _turn(tokenizer: Tokenizer, message: Message) -> tuple[list[int], list[int], list[int]]:

@@ -3,12 +3,11 @@
 Three files: the tokens, which of them are the answer, and where each document begins.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
-
-import json
 
 import numpy
 from numpy.typing import NDArray

@@ -48,15 +48,11 @@ def read_hub(name: str, task: Task, split: str) -> Iterator[Record]:
         listed = huggingface_hub.list_repo_files(name, repo_type="dataset")
         chosen = [file for file in sorted(listed) if split in file and file.endswith(_SUFFIXES)]
         if not chosen:
-            raise DataError(
-                f"hub:{name}: has no {split} file of {', '.join(_SUFFIXES)}; it has {', '.join(listed)}"
-            )
+            raise DataError(f"hub:{name}: has no {split} file of {', '.join(_SUFFIXES)}; it has {', '.join(listed)}")
         paths = [huggingface_hub.hf_hub_download(name, file, repo_type="dataset") for file in chosen]
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise DataError(
-            f"hub:{name}: cannot be fetched ({reason}); check the name and the network"
-        ) from error
+        raise DataError(f"hub:{name}: cannot be fetched ({reason}); check the name and the network") from error
     for path in paths:
         yield from read(Path(path), task)
 
@@ -112,9 +108,7 @@ class _Fields:
     def _value(self, name: str) -> Any:
         if name not in self._fields:
             near = difflib.get_close_matches(name, list(self._fields), 1)
-            hint = (
-                f"; did you mean {near[0]!r}?" if near else f"; found {', '.join(self._fields) or 'no field'}"
-            )
+            hint = f"; did you mean {near[0]!r}?" if near else f"; found {', '.join(self._fields) or 'no field'}"
             raise DataError(f"{self._where}: lacks {name!r}{hint}")
         return self._fields[name]
 
@@ -166,9 +160,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
         return _parquet_rows(path)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         return _json_rows(path)
-    raise DataError(
-        f"{path}: cannot tell what kind of file this is; its name must end with {', '.join(_SUFFIXES)}"
-    )
+    raise DataError(f"{path}: cannot tell what kind of file this is; its name must end with {', '.join(_SUFFIXES)}")
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -180,13 +172,9 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
                 if line.strip():
                     yield f"{path}:{number}", json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}:{number}: is not valid UTF-8 at byte {error.start}; save the file as UTF-8"
-        ) from error
+        raise DataError(f"{path}:{number}: is not valid UTF-8 at byte {error.start}; save the file as UTF-8") from error
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}:{number}: is not valid JSON ({error.msg} at column {error.colno})"
-        ) from error
+        raise DataError(f"{path}:{number}: is not valid JSON ({error.msg} at column {error.colno})") from error
     except (gzip.BadGzipFile, EOFError) as error:
         raise DataError(f"{path}: is not a whole gzip file ({error})") from error
 

@@ -77,9 +77,7 @@ class Tokenizer:
             raise TokenizerError(f"{path}: is damaged ({error}); build the member again") from error
         # a prefix set here has made the library abort the whole process
         if model.get("type") != "BPE" or model.get("continuing_subword_prefix"):
-            raise TokenizerError(
-                f"{path}: holds a {model.get('type')!r} tokenizer; only Gemma's kind of BPE is read"
-            )
+            raise TokenizerError(f"{path}: holds a {model.get('type')!r} tokenizer; only Gemma's kind of BPE is read")
         return cls(tokenizers.Tokenizer.from_str(text))
 
     @classmethod
@@ -111,9 +109,7 @@ def _assembled(model: BPE) -> tokenizers.Tokenizer:
             tokenizers.decoders.Fuse(),
         ]
     )
-    inner.add_special_tokens(
-        [tokenizers.AddedToken(text, special=True, normalized=False) for text in SPECIALS]
-    )
+    inner.add_special_tokens([tokenizers.AddedToken(text, special=True, normalized=False) for text in SPECIALS])
     return inner
 
 

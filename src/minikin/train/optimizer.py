@@ -69,9 +69,7 @@ class Optimizers:
         for which, optimizer in enumerate(self._both):
             for position, parameter in enumerate(optimizer.param_groups[0]["params"]):
                 prefix = f"{which}.{position}."
-                found = {
-                    name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)
-                }
+                found = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
                 optimizer.state[parameter].update(found)
 
     def _states(self) -> Iterator[tuple[int, int, dict[str, Tensor]]]:

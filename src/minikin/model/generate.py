@@ -1,0 +1,112 @@
+"""Decoding: batches of prompts of different length, greedy or sampled, with a cache.
+
+Prompts are padded on the left, so that all rows end at one column; padding belongs to no document.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from minikin.base.shapes import Documents, Logits, Positions, Tokens
+from minikin.model.cache import Cache
+from minikin.model.decoder import Decoder
+
+Choose = Callable[[Logits], Tensor]  # [batch, vocab] → [batch]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Padded:
+    """Prompts as one rectangle, padded on the left."""
+
+    tokens: Tokens
+    positions: Positions
+    documents: Documents
+
+
+def padded(prompts: Sequence[Sequence[int]], pad_id: int) -> Padded:
+    """Prompts side by side; padding has document −1."""
+    width = max(map(len, prompts))
+    tokens = torch.full((len(prompts), width), pad_id)
+    positions = torch.zeros(len(prompts), width, dtype=torch.int64)
+    documents = torch.full((len(prompts), width), -1)
+    for row, prompt in enumerate(prompts):
+        start = width - len(prompt)
+        tokens[row, start:] = torch.tensor(prompt)
+        positions[row, start:] = torch.arange(len(prompt))
+        documents[row, start:] = 0
+    return Padded(tokens=tokens, positions=positions, documents=documents)
+
+
+def greedy(logits: Logits) -> Tensor:
+    """The likeliest token of every row."""
+    return logits.argmax(-1)
+
+
+def sampler(temperature: float, top_p: float, generator: torch.Generator) -> Choose:
+    """Draw from the smallest set of tokens that holds `top_p` of the mass (Holtzman et al. 2020)."""
+
+    def choose(logits: Logits) -> Tensor:
+        ordered, ids = torch.softmax(logits.float() / temperature, -1).sort(-1, descending=True)
+        # a token stays if the mass before it has not reached top_p yet, so one always stays
+        kept = ordered * (ordered.cumsum(-1) - ordered < top_p)
+        return ids.gather(-1, torch.multinomial(kept, 1, generator=generator))[:, 0]
+
+    return choose
+
+
+@torch.inference_mode()
+def generate(
+    decoder: Decoder, prompts: Sequence[Sequence[int]], max_tokens: int, choose: Choose = greedy
+) -> list[list[int]]:
+    """What follows each prompt, up to `max_tokens` or an end token, which is left out."""
+    answers: list[list[int]] = [[] for _ in prompts]
+    for column in stream(decoder, prompts, max_tokens, choose):
+        for row, token in column:
+            answers[row].append(token)
+    return answers
+
+
+@torch.inference_mode()
+def stream(
+    decoder: Decoder, prompts: Sequence[Sequence[int]], max_tokens: int, choose: Choose
+) -> Iterator[list[tuple[int, int]]]:
+    """One step at a time: (row, token) of every row that still speaks. Finished rows leave the batch."""
+    start = padded(prompts, decoder.config.pad_token_id)
+    cache = Cache.empty(decoder.config, len(prompts))
+    hidden = decoder(start.tokens, start.positions, start.documents, cache)[:, -1]
+    rows, positions = torch.arange(len(prompts)), start.positions[:, -1:] + 1
+    ends = torch.tensor(decoder.config.eos_token_ids)
+    for _ in range(max_tokens):
+        chosen = choose(decoder.logits(hidden))
+        speaking = (~torch.isin(chosen, ends)).nonzero()[:, 0]
+        if len(speaking) == 0:
+            return
+        yield list(zip(rows[speaking].tolist(), chosen[speaking].tolist(), strict=True))
+        if len(speaking) < len(rows):
+            cache, rows, positions = cache.reordered(speaking), rows[speaking], positions[speaking]
+        tokens = chosen[speaking][:, None]
+        hidden = decoder(tokens, positions, torch.zeros_like(tokens), cache)[:, -1]
+        positions = positions + 1
+
+
+@torch.inference_mode()
+def reply_log_probabilities(
+    decoder: Decoder, prompt: Sequence[int], replies: Sequence[Sequence[int]]
+) -> tuple[Tensor, Tensor]:
+    """Sum of log p of each reply after one prompt, and how many tokens it has; the prompt is computed once."""
+    start = padded([prompt], decoder.config.pad_token_id)
+    cache = Cache.empty(decoder.config, 1)
+    first = decoder(start.tokens, start.positions, start.documents, cache)[:, -1:]
+    cache = cache.reordered(torch.zeros(len(replies), dtype=torch.int64))
+    width = max(map(len, replies))
+    lengths = torch.tensor([len(reply) for reply in replies])
+    tokens = torch.tensor([[*reply, *[decoder.config.pad_token_id] * (width - len(reply))] for reply in replies])
+    inside = torch.arange(width) < lengths[:, None]
+    positions = (len(prompt) + torch.arange(width)).expand_as(tokens)
+    # padding on the right is later than everything that counts: no reply sees it
+    hidden = decoder(tokens[:, :-1], positions[:, :-1], torch.zeros_like(tokens[:, :-1]), cache)
+    before = torch.cat((first.expand(len(replies), -1, -1), hidden), 1)
+    scores = torch.log_softmax(decoder.logits(before).float(), -1).gather(-1, tokens[..., None])[..., 0]
+    return (scores * inside).sum(-1), lengths

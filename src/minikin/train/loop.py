@@ -1,0 +1,123 @@
+"""The one training loop: every objective, stoppable at any step, resumable bit for bit."""
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from minikin.base.errors import Interrupted, TrainingError
+from minikin.model.decoder import Decoder
+from minikin.text.batches import Batch
+from minikin.train.objective import Objective
+from minikin.train.optimizer import Optimizers
+from minikin.train.state import Point, Reached, States
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One training: what to fit on what, for how long, and how often to look and to save.
+
+    `batch_at` gives the batch of a step; `held_out` the loss of each task on unseen documents.
+    """
+
+    title: str
+    steps: int
+    batch_at: Callable[[int], Batch]
+    batch_tokens: int
+    held_out: Callable[[Decoder], dict[str, float]]
+    look_every: int
+    save_seconds: float
+
+
+@dataclass(kw_only=True)
+class StopRequest:
+    """Whether a signal has asked to stop."""
+
+    signal_number: int = field(default=0)
+
+
+Watch = Callable[[int, float, float], None]  # step, loss, tokens a second
+
+
+def fit(
+    decoder: Decoder, objective: Objective, optimizers: Optimizers, run: Run, states: States, watch: Watch
+) -> Reached:
+    """Train from the newest saved state to the last step; returns the whole curve.
+
+    Raises TrainingError at a loss or gradient that is not finite, before it reaches the weights, and
+    Interrupted after a signal, once the state is saved.
+    """
+    reached = states.restore(decoder, optimizers)
+    before, started, saved_at = reached.seconds, time.monotonic(), time.monotonic()
+    decoder.train()
+    with signals_noted() as stop:
+        for step in range(reached.steps, run.steps):
+            loss = _step(decoder, objective, optimizers, run, step)
+            elapsed = time.monotonic() - started
+            watch(step + 1, loss, (step + 1 - reached.steps) * run.batch_tokens / elapsed)
+            curve = reached.curve
+            if (step + 1) % run.look_every == 0 or step + 1 == run.steps:
+                curve = (*curve, _point(decoder, run, step + 1, before + elapsed, loss))
+            reached = _later(reached, step + 1, before + elapsed, curve)
+            due = time.monotonic() - saved_at > run.save_seconds
+            if due or stop.signal_number or step + 1 == run.steps:
+                where = states.save(decoder, optimizers, reached)
+                saved_at = time.monotonic()
+            if stop.signal_number and step + 1 < run.steps:
+                raise Interrupted(
+                    f"{run.title}: stopped after step {step + 1} of {run.steps}; saved in {where}; "
+                    "run the same command again to go on",
+                    stop.signal_number,
+                )
+    return reached
+
+
+def _step(decoder: Decoder, objective: Objective, optimizers: Optimizers, run: Run, step: int) -> float:
+    parts = objective.losses(decoder, run.batch_at(step))
+    loss = sum(parts.values())
+    value = float(loss)
+    if math.isfinite(value):
+        loss.backward()  # type: ignore[union-attr]
+        norm = optimizers.step(step)
+        if math.isfinite(norm):
+            return value
+        found = f"the gradient's norm is {norm}"
+    else:
+        found = "the loss is " + ", ".join(f"{name} {float(part):g}" for name, part in parts.items())
+    raise TrainingError(
+        f"{run.title}: at step {step + 1} {found}; the weights were not changed by it. The last good checkpoint "
+        "is kept; lower learning_rate in the recipe and build again"
+    )
+
+
+def _point(decoder: Decoder, run: Run, step: int, seconds: float, loss: float) -> Point:
+    decoder.eval()
+    held_out = run.held_out(decoder)
+    decoder.train()
+    return Point(step=step, tokens=step * run.batch_tokens, seconds=seconds, loss=loss, held_out=held_out)
+
+
+def _later(reached: Reached, steps: int, seconds: float, curve: tuple[Point, ...]) -> Reached:
+    return Reached(steps=steps, seconds=seconds, curve=curve)
+
+
+@contextmanager
+def signals_noted() -> Iterator[StopRequest]:
+    """Note SIGTERM and SIGINT instead of dying of them; a second one ends the process at once."""
+    request = StopRequest()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if request.signal_number:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        request.signal_number = number
+
+    earlier = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield request
+    finally:
+        for number, action in earlier.items():
+            signal.signal(number, action)
