@@ -1,0 +1,170 @@
+"""Budgets to shapes: what every member will be, counted before anything is trained.
+
+A budget is a share of another member's operations a token (compute) or bytes (memory). Of the shapes that use
+at least 95 % of it and never more, the planner takes the one whose proportions are nearest to the reference's:
+in the published family layers, hidden size and table width shrink together.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import log
+
+from minikin.base.errors import PlanError
+from minikin.family.recipe import Member, Recipe, Shape
+from minikin.model.config import Config, alternating_layer_types
+
+_USE = 0.95
+_GRID = 8  # sizes are multiples of this; more of it would only cost budgets
+_MAX_POSITIONS = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Most multiplied weights and most weights in all that a shape may have."""
+
+    multiplied: int
+    parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedMember:
+    """A member's shape and what its training costs; ratios are against `of`."""
+
+    name: str
+    config: Config
+    of: str
+    compute_ratio: float
+    memory_ratio: float
+    training_tokens: int
+    training_flops: int
+
+
+def plan(recipe: Recipe) -> dict[str, PlannedMember]:
+    """All members of a recipe, in its order; raises PlanError if a budget meets no shape."""
+    planned: dict[str, PlannedMember] = {}
+    for name, member in recipe.member.items():
+        of = member.of or recipe.first
+        config = _config(name, member, recipe, planned)
+        reference = planned[of].config if of in planned else config
+        optimization = member.distill or member.train
+        assert optimization is not None
+        teacher = member.distill and planned[member.distill.teacher or member.parent or ""].config
+        flops = config.training_flops_per_token() + (teacher.flops_per_token() if teacher else 0)
+        planned[name] = PlannedMember(
+            name=name,
+            config=config,
+            of=of,
+            compute_ratio=config.flops_per_token() / reference.flops_per_token(),
+            memory_ratio=config.bytes_at(16) / reference.bytes_at(16),
+            training_tokens=optimization.tokens,
+            training_flops=flops * optimization.tokens,
+        )
+    return planned
+
+
+def config_of(shape: Shape, vocab_size: int) -> Config:
+    """The configuration that a recipe's shape spells."""
+    fields = shape.model_dump()
+    sliding_per_full = fields.pop("sliding_per_full")
+    return Config(
+        vocab_size=vocab_size,
+        layer_types=alternating_layer_types(shape.num_hidden_layers, sliding_per_full),
+        max_position_embeddings=_MAX_POSITIONS,
+        **fields,
+    )
+
+
+def solve(reference: Config, largest: Config, budget: Budget) -> Config:
+    """The shape nearest to the reference's proportions that meets a budget and fits inside `largest`.
+
+    If the grid of shapes cannot use 95 % of both budgets, the one that uses most of them is taken.
+    """
+    candidates = list(_candidates(reference, largest, budget))
+    if not candidates:
+        least = _shape(largest, _GRID, 1, 1, _GRID, 0)
+        raise PlanError(
+            f"no shape has at most {budget.multiplied:,} multiplied and {budget.parameters:,} weights in all; "
+            f"the smallest has {least.multiplied:,} and {least.parameters:,}, most of them for a vocabulary of "
+            f"{reference.vocab_size:,}; give more compute or memory, or a smaller tokenizer.vocab_size"
+        )
+    return min(candidates, key=lambda config: _price(config, reference, budget))
+
+
+def _config(name: str, member: Member, recipe: Recipe, planned: dict[str, PlannedMember]) -> Config:
+    if member.shape is not None:
+        return config_of(member.shape, recipe.tokenizer.vocab_size)
+    reference = planned[member.of or recipe.first].config
+    largest = planned[member.parent].config if member.parent else reference
+    try:
+        return solve(reference, largest, _budget(member, reference))
+    except PlanError as error:
+        raise PlanError(f"member.{name}: {error}") from error
+
+
+def _budget(member: Member, reference: Config) -> Budget:
+    # bytes follow the number of weights at any precision, so memory is counted in weights
+    return Budget(
+        multiplied=int(reference.multiplied * (member.compute or 1.0)),
+        parameters=int(reference.parameters * (member.memory or 1.0)),
+    )
+
+
+def _candidates(reference: Config, largest: Config, budget: Budget) -> Iterator[Config]:
+    """For every width, depth, number of groups and table: the widest feed-forward that both budgets allow."""
+    for hidden in range(_GRID, largest.hidden_size + 1, _GRID):
+        if hidden * reference.vocab_size > budget.multiplied:
+            return
+        for layers in range(1, largest.num_hidden_layers + 1):
+            for groups in _groups(hidden, reference, largest):
+                for table in _tables(hidden, layers, reference, largest, budget):
+                    bare = _shape(largest, hidden, layers, groups, 0, table)
+                    room = min(budget.multiplied - bare.multiplied, budget.parameters - bare.parameters)
+                    width = min(room // (3 * hidden * layers) // _GRID * _GRID, largest.intermediate_size)
+                    if width >= _GRID:
+                        yield replace(bare, intermediate_size=width)
+
+
+def _groups(hidden: int, reference: Config, largest: Config) -> Iterator[int]:
+    """Numbers of key/value heads around the reference's proportion to the width."""
+    ideal = reference.num_key_value_heads * hidden / reference.hidden_size
+    for groups in range(1, largest.num_key_value_heads + 1):
+        if ideal - 1 < groups < ideal + 1 or groups == largest.num_key_value_heads < ideal:
+            yield groups
+
+
+def _tables(hidden: int, layers: int, reference: Config, largest: Config, budget: Budget) -> Iterator[int]:
+    """Widths of a table that the memory budget leaves after a feed-forward of any size."""
+    if not largest.hidden_size_per_layer_input:
+        yield 0
+        return
+    most = budget.parameters // (layers * (reference.vocab_size + 3 * hidden))
+    for table in range(_GRID, min(most, largest.hidden_size_per_layer_input) + 1, _GRID):
+        yield table
+
+
+def _shape(like: Config, hidden: int, layers: int, groups: int, intermediate: int, table: int) -> Config:
+    sliding_per_full = next(
+        (index for index, kind in enumerate(like.layer_types) if kind == "full_attention"), len(like.layer_types)
+    )
+    return replace(
+        like,
+        hidden_size=hidden,
+        num_hidden_layers=layers,
+        num_key_value_heads=groups,
+        num_attention_heads=groups * (like.num_attention_heads // like.num_key_value_heads),
+        intermediate_size=max(1, intermediate),
+        hidden_size_per_layer_input=table,
+        layer_types=alternating_layer_types(layers, sliding_per_full),
+    )
+
+
+def _price(config: Config, reference: Config, budget: Budget) -> float:
+    """Distance from the reference's proportions; unused budget beyond the allowed 5 % outweighs any of it."""
+    unused = max(0.0, _USE - config.multiplied / budget.multiplied)
+    unused += max(0.0, _USE - config.parameters / budget.parameters)
+    proportions = (
+        (config.num_hidden_layers / config.hidden_size, reference.num_hidden_layers / reference.hidden_size),
+        (config.intermediate_size / config.hidden_size, reference.intermediate_size / reference.hidden_size),
+        (config.num_key_value_heads / config.hidden_size, reference.num_key_value_heads / reference.hidden_size),
+    )
+    return 1000 * unused + sum(abs(log(mine / theirs)) for mine, theirs in proportions)

@@ -1,0 +1,252 @@
+"""The recipe: everything a family is built from, read strictly from TOML.
+
+Every mistake is named with its dotted path, what was found and the nearest right name.
+The field descriptions here are the recipe reference in `docs/recipe.md`.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from minikin.base.errors import RecipeError
+
+TASKS = ("translation", "summarization", "dialogue", "text")
+
+
+def _ratio(value: Any) -> Any:
+    if isinstance(value, str) and re.fullmatch(r"\s*\d+\s*/\s*[1-9]\d*\s*", value):
+        return float(Fraction(value.replace(" ", "")))
+    return value
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _source(value: str) -> str:
+    if value.startswith("village:") and not re.fullmatch(r"village:[1-9]\d*", value):
+        raise ValueError("expected village:COUNT such as village:10000")
+    return value
+
+
+Ratio = Annotated[float, BeforeValidator(_ratio), Field(gt=0, le=1)]
+Count = Annotated[int, BeforeValidator(_whole), Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Source = Annotated[str, AfterValidator(_source)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Strict):
+    """Sources of one task: `village:COUNT`, `hub:OWNER/NAME`, or a .jsonl, .jsonl.gz or .parquet file."""
+
+    share: float = Field(1.0, gt=0, description="Part of the training rows, relative to the other tasks' shares.")
+    train: list[Source] = Field(min_length=1, description="Sources to learn from.")
+    test: list[Source] = Field([], description="Held-out sources to measure on; never trained on.")
+    select: list[Source] = Field([], description="Held-out response selection, dialogue only.")
+    both_directions: bool = Field(False, description="Learn and test every translation both ways.")
+
+
+class Corpora(_Strict):
+    """The data of all tasks."""
+
+    sequence_length: Count = Field(256, description="Tokens in a packed row; longer documents are cut into pieces.")
+    prompt_weight: Share = Field(0.1, description="What a token that is not the answer counts in the loss.")
+    tokenizer_examples: Count = Field(20_000, description="Training examples a task that the tokenizer sees.")
+    translation: Data | None = None
+    summarization: Data | None = None
+    dialogue: Data | None = None
+    text: Data | None = None
+
+
+class Vocabulary(_Strict):
+    """The tokenizer that all members share."""
+
+    vocab_size: Count = Field(4096, multiple_of=8, description="Entries, the 6 special and 256 byte tokens included.")
+
+
+class Shape(_Strict):
+    """A shape, given. Names are Transformers'."""
+
+    hidden_size: Count = Field(description="Width of the residual stream.")
+    num_hidden_layers: Count = Field(description="Decoder layers.")
+    intermediate_size: Count = Field(description="Width of the feed-forward.")
+    num_attention_heads: Count = Field(description="Query heads.")
+    num_key_value_heads: Count = Field(description="Key/value heads; divides the query heads.")
+    head_dim: Count = Field(description="Width of a head, a multiple of 8.")
+    hidden_size_per_layer_input: int = Field(description="Width of each layer's token table; 0 for none.", ge=0)
+    sliding_window: Count = Field(512, description="Tokens that a sliding layer sees.")
+    sliding_per_full: int = Field(2, description="Sliding layers before each full one.", ge=0)
+
+
+class Optimization(_Strict):
+    """How a member's weights are moved, whatever is minimised."""
+
+    tokens: Count = Field(description="Training tokens, 2e6 for example.")
+    batch_tokens: Count = Field(4096, description="Tokens in a step.")
+    learning_rate: float = Field(0.01, gt=0, description="Peak of the schedule.")
+    warmup: Share = Field(0.03, description="Share of the steps with a rising rate.")
+    decay: Share = Field(0.5, description="Share of the steps with a falling rate.")
+    weight_decay: float = Field(0.05, ge=0, description="For matrices.")
+    clip_norm: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
+
+
+class Distillation(Optimization):
+    """Learning from a larger member."""
+
+    teacher: str | None = Field(None, description="Member to learn from; its parent if not said.")
+    truth_share: Share = Field(0.2, description="Share of the loss that is cross-entropy; the rest is forward KL.")
+    temperature: float = Field(1.0, gt=0, description="Softens both distributions.")
+    hidden_weight: float = Field(0.0, ge=0, description="Weight of the last hidden states' distance, 0 for none.")
+    teacher_answers: int = Field(0, ge=0, description="Examples a task whose answers the teacher writes anew.")
+    importance_samples: Count = Field(1024, description="Rows on which the cut's importance is measured.")
+
+
+class Promise(_Strict):
+    """What a member promises to keep and to cost, relative to the family's first member."""
+
+    translation: Ratio | None = Field(None, description="Least share of the translation scores.")
+    summarization: Ratio | None = Field(None, description="Least share of the summarization scores.")
+    dialogue: Ratio | None = Field(None, description="Least share of the dialogue scores.")
+    memory: Ratio | None = Field(None, description="Largest share of the bytes.")
+    compute: Ratio | None = Field(None, description="Largest share of the operations a token.")
+
+
+class Member(_Strict):
+    """One model: a shape or budgets, and how it is trained."""
+
+    shape: Shape | None = Field(None, description="The shape, if no budget is given.")
+    parent: str | None = Field(None, description="Member that it is cut from.")
+    of: str | None = Field(None, description="Member that budgets and promises refer to; the first if not said.")
+    compute: Ratio | None = Field(None, description="Budget: operations a token, as a share.")
+    memory: Ratio | None = Field(None, description="Budget: bytes, as a share.")
+    train: Optimization | None = Field(None, description="Learn the data itself.")
+    distill: Distillation | None = Field(None, description="Learn the data through a teacher.")
+    promise: Promise = Field(Promise(), description="What is checked in the report.")
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> "Member":
+        if (self.shape is None) == (self.compute is None and self.memory is None):
+            raise ValueError("give either a shape or budgets (compute, memory)")
+        if (self.train is None) == (self.distill is None):
+            raise ValueError("give either train or distill")
+        if self.distill is not None and self.parent is None:
+            raise ValueError("distill needs a parent to be cut from")
+        return self
+
+
+class Measure(_Strict):
+    """How members are examined."""
+
+    max_examples: Count = Field(400, description="Test examples a task and source, the first ones.")
+    max_new_tokens: Count = Field(64, description="Longest answer.")
+    resamples: Count = Field(1000, description="Bootstrap resamples of every interval.")
+    batch: Count = Field(64, description="Prompts decoded together.")
+
+
+class Recipe(_Strict):
+    """A family, from data to promises."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Names the folder of the results.")
+    seed: int = Field(1, ge=0, description="All chance follows from it.")
+    threads: int = Field(0, ge=0, description="Threads to compute with; 0 for all cores.")
+    data: Corpora
+    tokenizer: Vocabulary = Vocabulary()
+    member: dict[str, Member] = Field(min_length=1, description="Members by name, parents before children.")
+    measure: Measure = Measure()
+
+    @property
+    def first(self) -> str:
+        """The member that all others are measured against."""
+        return next(iter(self.member))
+
+    @model_validator(mode="after")
+    def _members_exist(self) -> "Recipe":
+        known: list[str] = []
+        for name, member in self.member.items():
+            teacher = member.distill.teacher if member.distill else None
+            for field, other in (("parent", member.parent), ("of", member.of), ("distill.teacher", teacher)):
+                if other is not None and other not in known:
+                    said = f"before it come: {', '.join(known)}" if known else "no member comes before it"
+                    raise ValueError(f"member.{name}.{field}: no member {other!r} comes before {name!r}; {said}")
+            if member.shape is None and not known:
+                raise ValueError(f"member.{name}: the first member needs a shape; a budget refers to another member")
+            known.append(name)
+        return self
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply `path.to.field=value` overrides; raises RecipeError naming every mistake."""
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(f"{path}: no such file; see the folder recipes/ for examples") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: is not valid UTF-8 at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: is not valid TOML: {error}") from error
+    for override in overrides:
+        _override(fields, override)
+    return checked(fields, str(path))
+
+
+def checked(fields: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe from plain values."""
+    try:
+        return Recipe.model_validate(fields)
+    except ValidationError as error:
+        raise RecipeError("; ".join(f"{where}: {text}" for text in _mistakes(error))) from error
+
+
+def _override(fields: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not all(path.split(".")):
+        raise RecipeError(f"--set {override}: expected path.to.field=value, such as seed=2")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = path.split(".")
+    for name in parents:
+        fields = fields.setdefault(name, {})
+        if not isinstance(fields, dict):
+            raise RecipeError(f"--set {override}: {name} is a value, not a table")
+    fields[last] = value
+
+
+def _mistakes(error: ValidationError) -> Iterator[str]:
+    for mistake in error.errors():
+        path = ".".join(str(part) for part in mistake["loc"])
+        prefix = f"{path}: " if path else ""
+        if mistake["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(mistake["loc"][-1]), _names_at(mistake["loc"][:-1]), 1)
+            yield f"{prefix}unknown field" + (f"; did you mean {near[0]!r}?" if near else "")
+        elif mistake["type"] == "missing":
+            yield f"{prefix}is missing"
+        elif mistake["type"] == "value_error":
+            yield f"{prefix}{mistake['ctx']['error']}"
+        else:
+            yield f"{prefix}found {mistake['input']!r}; {mistake['msg'].lower()}"
+
+
+def _names_at(location: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields that exist at a place of the recipe."""
+    model: Any = Recipe
+    for part in location:
+        if part in model.model_fields:
+            found = model.model_fields[part].annotation
+            kinds = [kind for kind in (found, *getattr(found, "__args__", ())) if isinstance(kind, type)]
+            model = next((kind for kind in kinds if issubclass(kind, BaseModel)), model)
+    return list(model.model_fields)
+
+

@@ -1,0 +1,98 @@
+"""How much each part of a decoder matters, read off its activations on samples it was trained on.
+
+Width by mean absolute activation, key/value groups by the norm of what their heads say, layers by how
+little they leave unchanged (Muralidharan et al. 2024, "Minitron", §2.1–2.2). One pass, no gradients.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.hooks import RemovableHandle
+
+from minikin.model.decoder import Decoder, Layer
+from minikin.text.batches import Batch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Importance:
+    """Scores, larger is more important.
+
+    `hidden` [hidden], `table` [table]: shared by all layers, as the residual stream and the tables' norm are.
+    `intermediate` [layers, intermediate], `groups` [layers, kv_heads]: each layer its own. `layers` [layers].
+    """
+
+    hidden: Tensor
+    intermediate: Tensor
+    groups: Tensor
+    table: Tensor
+    layers: Tensor
+
+
+@torch.no_grad()
+def importance(decoder: Decoder, batches: Iterable[Batch]) -> Importance:
+    """Scores summed over all tokens of the batches."""
+    config = decoder.config
+    layers = config.num_hidden_layers
+    scores = Importance(
+        hidden=torch.zeros(config.hidden_size),
+        intermediate=torch.zeros(layers, config.intermediate_size),
+        groups=torch.zeros(layers, config.num_key_value_heads),
+        table=torch.zeros(config.hidden_size_per_layer_input),
+        layers=torch.zeros(layers),
+    )
+    handles = [handle for index, layer in enumerate(_layers(decoder)) for handle in _listen(layer, index, scores)]
+    try:
+        for batch in batches:
+            states = decoder.states(batch.tokens, batch.positions, batch.documents)
+            for index in range(layers):
+                similarity = functional.cosine_similarity(states[index], states[index + 1], dim=-1)
+                scores.layers[index] += (1 - similarity)[batch.documents >= 0].sum()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return scores
+
+
+def most_important(scores: Tensor, count: int) -> tuple[int, ...]:
+    """Positions of the `count` largest scores, in ascending order."""
+    return tuple(scores.topk(count).indices.sort().values.tolist())
+
+
+def _layers(decoder: Decoder) -> list[Layer]:
+    return [layer for layer in decoder.layers if isinstance(layer, Layer)]
+
+
+def _listen(layer: Layer, index: int, scores: Importance) -> list[RemovableHandle]:
+    def groups(spoken: Tensor) -> None:
+        heads = spoken.reshape(-1, scores.groups.shape[1], spoken.shape[-1] // scores.groups.shape[1])
+        scores.groups[index] += heads.norm(dim=-1).sum(0)
+
+    def intermediate(activated: Tensor) -> None:
+        scores.intermediate[index] += _magnitude(activated)
+
+    def table(gated: Tensor) -> None:
+        scores.table.add_(_magnitude(gated))
+
+    def hidden(_: nn.Module, __: tuple[Tensor, ...], normalised: Tensor) -> None:
+        scores.hidden.add_(_magnitude(normalised))
+
+    handles = [
+        layer.self_attn.o_proj.register_forward_pre_hook(_on_input(groups)),
+        layer.mlp.down_proj.register_forward_pre_hook(_on_input(intermediate)),
+        layer.input_layernorm.register_forward_hook(hidden),
+        layer.pre_feedforward_layernorm.register_forward_hook(hidden),
+    ]
+    if layer.table is not None:
+        handles.append(layer.table.per_layer_projection.register_forward_pre_hook(_on_input(table)))
+    return handles
+
+
+def _on_input(note: Callable[[Tensor], None]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+    return lambda _, inputs: note(inputs[0])
+
+
+def _magnitude(activations: Tensor) -> Tensor:
+    return activations.abs().flatten(0, -2).sum(0)
