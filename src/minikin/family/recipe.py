@@ -248,5 +248,3 @@ def _names_at(location: tuple[int | str, ...]) -> list[str]:
             kinds = [kind for kind in (found, *getattr(found, "__args__", ())) if isinstance(kind, type)]
             model = next((kind for kind in kinds if issubclass(kind, BaseModel)), model)
     return list(model.model_fields)
-
-

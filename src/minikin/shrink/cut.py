@@ -85,7 +85,9 @@ def _slice(name: str, weights: dict[str, Tensor], parent: Config, config: Config
                 return source[hidden] / hidden_ratio
             case "embed_tokens_per_layer.weight":
                 rows = source.view(len(source), parent.num_hidden_layers, -1)[:, list(kept.layers)][:, :, table]
-                return rows.flatten(1) * (parent.hidden_size_per_layer_input / config.hidden_size_per_layer_input) ** 0.5
+                return (
+                    rows.flatten(1) * (parent.hidden_size_per_layer_input / config.hidden_size_per_layer_input) ** 0.5
+                )
             case "per_layer_model_projection.weight":
                 rows = source.view(parent.num_hidden_layers, -1, parent.hidden_size)[list(kept.layers)][:, table]
                 return rows.flatten(0, 1)[:, hidden]

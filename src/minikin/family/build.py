@@ -1,0 +1,58 @@
+"""Builds a family: runs the stages whose artifact is not there yet, in order, and skips the others."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from minikin.base.device import prepare
+from minikin.base.files import write_json
+from minikin.base.log import Log
+from minikin.family.plan import plan
+from minikin.family.recipe import Recipe
+from minikin.family.stages import (
+    Site,
+    answers_key,
+    data_key,
+    examine_member,
+    member_key,
+    prepare_data,
+    train_member,
+)
+from minikin.family.store import Store
+from minikin.family.summary import summarize
+from minikin.measure.records import FamilyReport
+from minikin.measure.report import write_report
+
+
+def build(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
+    """Everything from data to report; a build that was killed goes on where it stood."""
+    site = Site(recipe=recipe, planned=plan(recipe), store=Store(out), log=log)
+    prepare(recipe.threads or None)
+    with site.store.locked():
+        write_json(out / "recipe.json", recipe.model_dump(mode="json"))
+        _run(site, "data", data_key(site), lambda: prepare_data(site))
+        for name in recipe.member:
+            _run(site, name, member_key(site, name), lambda name=name: train_member(site, name))
+        return evaluated(site)
+
+
+def evaluated(site: Site) -> FamilyReport:
+    """Examine every member and write the report."""
+    for name in site.recipe.member:
+        _run(site, f"answers/{name}", answers_key(site, name), lambda name=name: examine_member(site, name))
+    site.log.say("report: scores, intervals, speed and memory")
+    report = summarize(site)
+    write_report(report, site.store.root)
+    return report
+
+
+def _run(site: Site, name: str, key: str, stage: Callable[[], None]) -> None:
+    if site.store.holds(name, key):
+        site.log.say(f"{name}: is up to date")
+        return
+    site.log.event("stage begins", stage=name, key=key)
+    started = time.monotonic()
+    stage()
+    seconds = time.monotonic() - started
+    site.log.event("stage ends", stage=name, seconds=round(seconds, 1))
+    site.log.say(f"{name}: done in {seconds:.0f} s")

@@ -1,0 +1,68 @@
+"""Where each artifact of a family lies, and whether it is the one that the recipe asks for.
+
+An artifact is a folder with a `provenance.json`; its key is the digest of all it was made from. A folder
+whose key is another is out of date and is built again beside, then replaced.
+"""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, final
+
+from minikin.base.errors import CheckpointError, StorageError
+from minikin.base.files import read_json, storage_errors, whole_folder, write_json
+
+PROVENANCE = "provenance.json"
+
+
+@final
+class Store:
+    """The artifacts of one family, in one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, name: str) -> Path:
+        """Where an artifact lies or will lie."""
+        return self.root / name
+
+    def holds(self, name: str, key: str) -> bool:
+        """Whether the artifact with this key is complete."""
+        path = self.folder(name) / PROVENANCE
+        return path.is_file() and read_json(path)["key"] == key
+
+    def provenance(self, name: str) -> dict[str, Any]:
+        """What an artifact was made from; raises CheckpointError if there is none."""
+        path = self.folder(name) / PROVENANCE
+        if not path.is_file():
+            raise CheckpointError(f"{self.folder(name)}: is not built yet; run minikin build with the family's recipe")
+        return read_json(path)
+
+    @contextmanager
+    def fresh(self, name: str, key: str, facts: dict[str, Any]) -> Iterator[Path]:
+        """A folder to fill, which becomes the artifact when the block ends well; `facts` may grow until then."""
+        with whole_folder(self.folder(name)) as folder:
+            yield folder
+            write_json(folder / PROVENANCE, {"key": key, **facts})
+        shutil.rmtree(self.work(name, ""), ignore_errors=True)
+
+    def work(self, name: str, key: str) -> Path:
+        """Where an unfinished artifact keeps what it needs to go on."""
+        return self.root / ".work" / name / key[:16]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second build out of this folder; raises StorageError if there is one."""
+        with storage_errors(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            file = (self.root / ".lock").open("w")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StorageError(
+                    f"{self.root}: another build is at work here; wait for it or use another --out"
+                ) from error
+            yield

@@ -1,0 +1,147 @@
+"""From answers, shapes and measurements to the family's report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from minikin.base.device import describe
+from minikin.base.files import digest, read_json
+from minikin.base.seeds import seed_for
+from minikin.family.recipe import Promise
+from minikin.family.stages import Site, read_answers
+from minikin.measure.efficiency import efficiency
+from minikin.measure.limits import limits
+from minikin.measure.metrics import metrics_of
+from minikin.measure.records import (
+    Answer,
+    Bucket,
+    CurvePoint,
+    FamilyReport,
+    Interval,
+    MemberReport,
+    Sample,
+    Training,
+    Verdicted,
+)
+from minikin.measure.retention import cost_promise, quality_promise, ratio_interval, resampled, score_interval
+
+_SAMPLES = 4  # a task
+Scores = dict[str, dict[str, Interval]]
+Answers = Mapping[str, Sequence[Answer]]  # by task
+
+
+def summarize(site: Site) -> FamilyReport:
+    """Score every member, compare it with the first, and measure what it costs."""
+    answers = {name: _by_task(read_answers(site, name)) for name in site.recipe.member}
+    machine = describe()
+    return FamilyReport(
+        recipe=site.recipe.name,
+        recipe_digest=digest(site.recipe.model_dump_json()),
+        machine=asdict(machine),
+        how=_how(site, answers[site.recipe.first]),
+        members={name: _member(site, name, answers, machine.threads) for name in site.recipe.member},
+        samples=_samples(answers),
+    )
+
+
+def _member(site: Site, name: str, answers: Mapping[str, Answers], threads: int) -> MemberReport:
+    member, planned = site.recipe.member[name], site.planned[name]
+    retention = _retention(site, answers[name], answers[site.recipe.first])
+    return MemberReport(
+        parent=member.parent,
+        shape=asdict(planned.config),
+        efficiency=efficiency(site.store.folder(name), threads),
+        scores=_scores(site, answers[name]),
+        retention=retention,
+        promises=_promises(member.promise, retention, planned.compute_ratio, planned.memory_ratio),
+        training=_training(site, name),
+        limits=_limits(site, answers[name]),
+    )
+
+
+def _scores(site: Site, answers: Answers) -> Scores:
+    return {
+        task: {
+            metric.name: score_interval(metric.table(given), metric.score, _draws(site, task, len(given)))
+            for metric in metrics_of(task)
+        }
+        for task, given in answers.items()
+    }
+
+
+def _retention(site: Site, answers: Answers, reference: Answers) -> Scores:
+    return {
+        task: {
+            metric.name: ratio_interval(
+                metric.table(given), metric.table(reference[task]), metric.score, _draws(site, task, len(given))
+            )
+            for metric in metrics_of(task)
+        }
+        for task, given in answers.items()
+    }
+
+
+def _promises(promise: Promise, retention: Scores, compute: float, memory: float) -> tuple[Verdicted, ...]:
+    targets = promise.model_dump(exclude_none=True)
+    kept = [quality_promise(task, targets[task], retention[task]) for task in retention if task in targets]
+    costs = {"memory": memory, "compute": compute}
+    return (*kept, *(cost_promise(name, targets[name], costs[name]) for name in costs if name in targets))
+
+
+def _training(site: Site, name: str) -> Training:
+    facts = site.store.provenance(name)
+    curve = tuple(
+        CurvePoint(tokens=point["tokens"], loss=point["loss"], held_out=point["held_out"]) for point in facts["curve"]
+    )
+    learned = f"distilled from {facts['teacher']}" if facts["teacher"] else "next token"
+    return Training(
+        tokens=facts["tokens"],
+        flops=facts["training_flops"],
+        seconds=facts["seconds"],
+        objective=f"cut from {facts['parent']}, {learned}" if facts["parent"] else learned,
+        curve=curve,
+        gap=facts["gap"],
+    )
+
+
+def _limits(site: Site, answers: Answers) -> tuple[Bucket, ...]:
+    frequency = read_json(site.store.folder("data") / "words.json")
+    measure, seed = site.recipe.measure, seed_for(site.recipe.seed, "limits")
+    return tuple(bucket for given in answers.values() for bucket in limits(given, frequency, measure.resamples, seed))
+
+
+def _draws(site: Site, task: str, examples: int):  # noqa: ANN202
+    return resampled(examples, site.recipe.measure.resamples, seed_for(site.recipe.seed, "bootstrap", task))
+
+
+def _by_task(answers: Sequence[Answer]) -> Answers:
+    tasks = dict.fromkeys(answer.task for answer in answers)
+    return {task: [answer for answer in answers if answer.task == task] for task in tasks}
+
+
+def _how(site: Site, answers: Answers) -> dict[str, str]:
+    measure = site.recipe.measure
+    found = {
+        metric.name: f"{metric.signature}; n = {len(given)}"
+        for task, given in answers.items()
+        for metric in metrics_of(task)
+    }
+    found["intervals"] = (
+        f"95 % percentile bootstrap, {measure.resamples} resamples of the examples, seed {site.recipe.seed}; "
+        "retention is the ratio of scores on the same resamples"
+    )
+    found["answers"] = f"greedy, at most {measure.max_new_tokens} tokens"
+    return found
+
+
+def _samples(answers: Mapping[str, Answers]) -> tuple[Sample, ...]:
+    first = next(iter(answers.values()))
+    return tuple(
+        Sample(
+            task=task,
+            source=given[index].source,
+            reference=given[index].references[0],
+            outputs={name: by_task[task][index].output for name, by_task in answers.items()},
+        )
+        for task, given in first.items()
+        for index in range(0, len(given), max(1, len(given) // _SAMPLES))
+    )

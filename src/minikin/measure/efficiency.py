@@ -1,0 +1,93 @@
+"""What a member costs: counted from its shape, and measured in a process of its own.
+
+`python -m minikin.measure.efficiency FOLDER THREADS` prints the measured part as one JSON line.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import torch
+
+from minikin.base.device import prepare
+from minikin.base.errors import CheckpointError
+from minikin.measure.records import Efficiency
+from minikin.model.cache import Cache
+from minikin.model.checkpoint import load, read_config
+from minikin.model.decoder import Decoder
+
+_PREFILL_TOKENS, _DECODE_TOKENS, _RUNS = 256, 64, 5
+
+
+def efficiency(folder: Path, threads: int) -> Efficiency:
+    """Count and measure a saved member; raises CheckpointError if its process fails."""
+    config = read_config(folder)
+    command = [sys.executable, "-m", "minikin.measure.efficiency", str(folder), str(threads)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        raise CheckpointError(f"{folder}: could not be measured: {(run.stderr.strip().splitlines() or ['?'])[-1]}")
+    return Efficiency(
+        parameters=config.parameters,
+        multiplied=config.multiplied,
+        looked_up=config.looked_up,
+        flops_per_token=config.flops_per_token(),
+        bytes={str(bits): config.bytes_at(bits) for bits in (16, 8, 4)},
+        kv_bytes_per_token=config.kv_bytes_per_token(),
+        how=f"{threads} threads, float32, one row, median of {_RUNS} runs; "
+        f"{_PREFILL_TOKENS} tokens read, {_DECODE_TOKENS} written; peak memory of the whole process",
+        **json.loads(run.stdout),
+    )
+
+
+def measured(folder: Path, threads: int) -> dict[str, float]:
+    """Speed of reading and writing one row, and the peak memory of this process."""
+    prepare(threads)
+    decoder = load(folder).eval()
+    tokens = torch.arange(_PREFILL_TOKENS)[None] % decoder.config.vocab_size
+    return {
+        "prefill_tokens_per_second": _rate(_PREFILL_TOKENS, lambda: _read(decoder, tokens)),
+        "decode_tokens_per_second": _rate(_DECODE_TOKENS, lambda: _write(decoder)),
+        "peak_rss_bytes": _peak_rss(),
+    }
+
+
+@torch.inference_mode()
+def _read(decoder: Decoder, tokens: torch.Tensor) -> None:
+    positions = torch.arange(tokens.shape[1])[None]
+    decoder.logits(decoder(tokens, positions, torch.zeros_like(tokens))[:, -1])
+
+
+@torch.inference_mode()
+def _write(decoder: Decoder) -> None:
+    cache, token = Cache.empty(decoder.config, 1), torch.tensor([[decoder.config.bos_token_id]])
+    for position in range(_DECODE_TOKENS):
+        hidden = decoder(token, torch.tensor([[position]]), torch.zeros_like(token), cache)
+        token = decoder.logits(hidden).argmax(-1)
+
+
+def _rate(tokens: int, work: Callable[[], None]) -> float:
+    work()
+    seconds = []
+    for _ in range(_RUNS):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    return round(tokens / statistics.median(seconds), 1)
+
+
+def _peak_rss() -> int:
+    information = psutil.Process().memory_info()
+    try:
+        with open("/proc/self/status", encoding="utf-8") as lines:
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except OSError:
+        return information.rss
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(measured(Path(sys.argv[1]), int(sys.argv[2]))) + "\n")

@@ -1,0 +1,149 @@
+"""The metrics of every task, as sums over examples.
+
+Each metric is a table of statistics, one row an example, and a function from the summed row to the score.
+So a bootstrap of a thousand resamples is one matrix product, and the score itself is sacrebleu's or
+rouge-score's: the tables are taken from them.
+"""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy
+from numpy.typing import NDArray
+from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu.metrics import BLEU, CHRF
+
+from minikin.measure.records import Answer
+
+Table = NDArray[numpy.float64]  # [examples, statistics]
+_ROUGES = ("rouge1", "rouge2", "rougeL")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A named score of one task; `score` takes one summed row of `table` and gives 0 to 100."""
+
+    name: str
+    task: str
+    table: Callable[[Sequence[Answer]], Table]
+    score: Callable[[NDArray[numpy.float64]], float]
+    signature: str
+
+
+def metrics_of(task: str) -> list[Metric]:
+    """The metrics of a task, in the order they are shown."""
+    return [metric for metric in _METRICS if metric.task == task]
+
+
+def reply_f1(output: str, references: Sequence[str]) -> float:
+    """F1 of shared words, lower-cased, without punctuation and articles; the best over the references (ParlAI)."""
+    return max(_word_f1(_words(output), _words(reference)) for reference in references)
+
+
+def _words(text: str) -> list[str]:
+    bare = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return [word for word in re.split(r"\s+", bare) if word and word not in ("a", "an", "the")]
+
+
+def _word_f1(output: list[str], reference: list[str]) -> float:
+    shared = sum((Counter(output) & Counter(reference)).values())
+    return 2 * shared / (len(output) + len(reference)) if shared else 0.0
+
+
+@lru_cache(maxsize=1)
+def _bleu() -> BLEU:
+    return BLEU()
+
+
+@lru_cache(maxsize=1)
+def _chrf() -> CHRF:
+    return CHRF()
+
+
+def _sacrebleu_table(metric: BLEU | CHRF, answers: Sequence[Answer]) -> Table:
+    # sacrebleu wants as many reference streams as the richest example has; None fills the others
+    streams = max(len(answer.references) for answer in answers)
+    references = [
+        [answer.references[index] if index < len(answer.references) else None for answer in answers]
+        for index in range(streams)
+    ]
+    outputs = [answer.output for answer in answers]
+    return numpy.asarray(metric._extract_corpus_statistics(outputs, references), dtype=numpy.float64)
+
+
+def _bleu_score(sums: NDArray[numpy.float64]) -> float:
+    # sacrebleu's smoothing needs whole numbers
+    return float(_bleu()._compute_score_from_stats([round(value) for value in sums]).score)
+
+
+def _chrf_score(sums: NDArray[numpy.float64]) -> float:
+    return float(_chrf()._compute_score_from_stats([round(value) for value in sums]).score)
+
+
+def _mean(values: Sequence[float]) -> Table:
+    return numpy.column_stack((numpy.asarray(values, dtype=numpy.float64), numpy.ones(len(values))))
+
+
+def _mean_score(sums: NDArray[numpy.float64]) -> float:
+    return float(100 * sums[0] / sums[1])
+
+
+def _rouge_table(name: str) -> Callable[[Sequence[Answer]], Table]:
+    def table(answers: Sequence[Answer]) -> Table:
+        scorer = _rouge()
+        return _mean(
+            [max(scorer.score(text, answer.output)[name].fmeasure for text in answer.references) for answer in answers]
+        )
+
+    return table
+
+
+@lru_cache(maxsize=1)
+def _rouge() -> RougeScorer:
+    return RougeScorer(list(_ROUGES), use_stemmer=True)
+
+
+_METRICS = (
+    Metric(
+        name="bleu",
+        task="translation",
+        table=lambda answers: _sacrebleu_table(_bleu(), answers),
+        score=_bleu_score,
+        signature="sacrebleu nrefs:var|case:mixed|eff:no|tok:13a|smooth:exp",
+    ),
+    Metric(
+        name="chrf",
+        task="translation",
+        table=lambda answers: _sacrebleu_table(_chrf(), answers),
+        score=_chrf_score,
+        signature="sacrebleu nrefs:var|case:mixed|eff:yes|nc:6|nw:0|space:no",
+    ),
+    *(
+        Metric(
+            name=name.lower(),
+            task="summarization",
+            table=_rouge_table(name),
+            score=_mean_score,
+            signature="rouge-score F1, stemmed; mean over examples, best reference",
+        )
+        for name in _ROUGES
+    ),
+    Metric(
+        name="hits@1",
+        task="dialogue",
+        table=lambda answers: _mean([float(bool(answer.hit)) for answer in answers]),
+        score=_mean_score,
+        signature="true reply first by mean log-probability a token among its candidates",
+    ),
+    Metric(
+        name="reply_f1",
+        task="dialogue",
+        table=lambda answers: _mean([reply_f1(answer.output, answer.references) for answer in answers]),
+        score=_mean_score,
+        signature="F1 of words, lower case, without punctuation and articles",
+    ),
+)

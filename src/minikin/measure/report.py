@@ -1,0 +1,42 @@
+"""The report on disk: `report.json` for programs, `report.html` for people."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from minikin.base.errors import DataError
+from minikin.base.files import write_text
+from minikin.measure.page import page
+from minikin.measure.records import FamilyReport
+
+JSON, HTML = "report.json", "report.html"
+_ADAPTER = TypeAdapter(FamilyReport)
+
+
+def write_report(report: FamilyReport, folder: Path) -> None:
+    """Write both files, each whole or not at all."""
+    write_text(folder / JSON, json.dumps(asdict(report), indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / HTML, page(report))
+
+
+def read_report(folder: Path) -> FamilyReport:
+    """The report of a built family; raises DataError if it is missing or damaged."""
+    path = folder / JSON
+    try:
+        return _ADAPTER.validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError(f"{folder}: has no {JSON}; build the family first") from error
+    except ValidationError as error:
+        mistake = error.errors()[0]
+        where = ".".join(str(part) for part in mistake["loc"])
+        raise DataError(
+            f"{path}: is damaged at {where or 'its beginning'} ({mistake['msg']}); build it again"
+        ) from error
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of `report.json`."""
+    return _ADAPTER.json_schema()

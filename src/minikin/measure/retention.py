@@ -1,0 +1,73 @@
+"""Intervals of scores, and what a member keeps of another: ratios on the same resampled examples.
+
+95 % percentile bootstrap over examples (Efron 1979; for translation, Koehn 2004). The ratio is paired: both
+members are scored on the same resample, so what makes an example hard for both cancels.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy
+from numpy.typing import NDArray
+
+from minikin.measure.metrics import Table
+from minikin.measure.records import Interval, Verdict, Verdicted
+
+Score = Callable[[NDArray[numpy.float64]], float]
+Counts = NDArray[numpy.float64]  # [resamples, examples]: how often each example was drawn
+
+
+def resampled(examples: int, resamples: int, seed: int) -> Counts:
+    """How often each example is drawn in each resample of the same size."""
+    generator = numpy.random.default_rng(seed)
+    return generator.multinomial(examples, numpy.full(examples, 1 / examples), resamples).astype(numpy.float64)
+
+
+def score_interval(table: Table, score: Score, counts: Counts) -> Interval:
+    """A score and where 95 % of its resamples lie."""
+    return _interval(score(table.sum(0)), _scores(table, score, counts), len(table))
+
+
+def ratio_interval(member: Table, reference: Table, score: Score, counts: Counts) -> Interval:
+    """Share of the reference's score that a member keeps; 0 where the reference scores 0."""
+    value = _ratio(score(member.sum(0)), score(reference.sum(0)))
+    pairs = zip(_scores(member, score, counts), _scores(reference, score, counts), strict=True)
+    return _interval(value, [_ratio(mine, theirs) for mine, theirs in pairs], len(member))
+
+
+def quality_promise(name: str, target: float, retention: Mapping[str, Interval]) -> Verdicted:
+    """The promise of a task; of its metrics the one that keeps least counts."""
+    weakest = min(retention.values(), key=lambda interval: interval.value)
+    return Verdicted(
+        name=name,
+        target=target,
+        value=weakest.value,
+        low=weakest.low,
+        high=weakest.high,
+        verdict=verdict(weakest, target),
+    )
+
+
+def cost_promise(name: str, limit: float, ratio: float) -> Verdicted:
+    """A promise about a counted cost: exact, so kept or missed."""
+    kept: Verdict = "kept" if ratio <= limit else "missed"
+    return Verdicted(name=name, target=limit, value=ratio, low=ratio, high=ratio, verdict=kept)
+
+
+def verdict(interval: Interval, target: float) -> Verdict:
+    """Kept if the whole interval is at or above the target, missed if all below, else undecided."""
+    if interval.low >= target:
+        return "kept"
+    return "missed" if interval.high < target else "undecided"
+
+
+def _scores(table: Table, score: Score, counts: Counts) -> list[float]:
+    return [score(sums) for sums in counts @ table]
+
+
+def _ratio(mine: float, theirs: float) -> float:
+    return mine / theirs if theirs > 0 else 0.0
+
+
+def _interval(value: float, drawn: list[float], examples: int) -> Interval:
+    low, high = numpy.percentile(drawn, (2.5, 97.5))
+    return Interval(value=value, low=float(low), high=float(high), n=examples)
