@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minikin.base.device import prepare
+from minikin.base.errors import CheckpointError
 from minikin.base.files import write_json
 from minikin.base.log import Log
 from minikin.family.plan import plan
@@ -26,18 +27,31 @@ from minikin.measure.report import write_report
 
 def build(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
     """Everything from data to report; a build that was killed goes on where it stood."""
-    site = Site(recipe=recipe, planned=plan(recipe), store=Store(out), log=log)
-    prepare(recipe.threads or None)
+    site = _site(recipe, out, log)
     with site.store.locked():
         write_json(out / "recipe.json", recipe.model_dump(mode="json"))
         _run(site, "data", data_key(site), lambda: prepare_data(site))
         for name in recipe.member:
             _run(site, name, member_key(site, name), lambda name=name: train_member(site, name))
-        return evaluated(site)
+        return _evaluated(site)
 
 
-def evaluated(site: Site) -> FamilyReport:
-    """Examine every member and write the report."""
+def evaluate(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
+    """Examine a built family and write its report; raises CheckpointError if a member is not built."""
+    site = _site(recipe, out, log)
+    for name in recipe.member:
+        if not site.store.holds(name, member_key(site, name)):
+            raise CheckpointError(f"{out / name}: is not what the recipe asks for; run minikin build first")
+    with site.store.locked():
+        return _evaluated(site)
+
+
+def _site(recipe: Recipe, out: Path, log: Log) -> Site:
+    prepare(recipe.threads or None)
+    return Site(recipe=recipe, planned=plan(recipe), store=Store(out), log=log)
+
+
+def _evaluated(site: Site) -> FamilyReport:
     for name in site.recipe.member:
         _run(site, f"answers/{name}", answers_key(site, name), lambda name=name: examine_member(site, name))
     site.log.say("report: scores, intervals, speed and memory")

@@ -8,6 +8,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
@@ -195,9 +196,15 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path}: is not valid UTF-8 at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: is not valid TOML: {error}") from error
+    return checked(overridden(fields, overrides), str(path))
+
+
+def overridden(fields: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Plain values with `path.to.field=value` overrides applied; values are TOML, or else text."""
+    changed = deepcopy(dict(fields))
     for override in overrides:
-        _override(fields, override)
-    return checked(fields, str(path))
+        _override(changed, override)
+    return changed
 
 
 def checked(fields: Mapping[str, Any], where: str) -> Recipe:

@@ -11,31 +11,30 @@ from itertools import chain, islice
 from pathlib import Path
 
 from minikin import __version__
-from minikin.base.files import digest, read_json, write_json, write_text
+from minikin.base.files import digest, write_json, write_text
 from minikin.base.log import Log
 from minikin.base.seeds import torch_generator
 from minikin.family.plan import PlannedMember
 from minikin.family.recipe import Member, Optimization, Recipe
 from minikin.family.store import Store
 from minikin.family.supply import fingerprint, tasks_of, test_records, training_records
-from minikin.measure.examine import examine, fitted
+from minikin.measure.examine import examine
 from minikin.measure.limits import words
 from minikin.measure.records import Answer
 from minikin.measure.tasks import questions, selections
 from minikin.model.checkpoint import load, save
 from minikin.model.decoder import Decoder, initialized
-from minikin.model.generate import generate
 from minikin.shrink.cut import Kept, choose, cut
 from minikin.shrink.importance import importance
 from minikin.text.batches import Mixture, PackedCorpus, Share
-from minikin.text.chat import chat_template, encode_example, encode_prompt, messages
+from minikin.text.chat import chat_template, encode_example, messages
 from minikin.text.corpus import Corpus, write_corpus
 from minikin.text.records import Dialogue, Record, Text
 from minikin.text.tokenizer import Tokenizer
 from minikin.train.loop import Run, fit
 from minikin.train.objective import Distill, NextToken, Objective, held_out_loss
 from minikin.train.optimizer import Optimizers, Schedule
-from minikin.train.state import Point, Reached, States
+from minikin.train.state import Reached, States
 from minikin.train.teacher import Teacher
 
 _VERSION = "1"  # raise it when a stage begins to mean something else

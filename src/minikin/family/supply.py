@@ -8,7 +8,7 @@ from typing import Literal
 from minikin.base.files import file_digest
 from minikin.family.recipe import TASKS, Corpora, Data
 from minikin.text.records import Record, Translation
-from minikin.text.sources import Task, read, read_hub, reversed_direction
+from minikin.text.sources import read, read_hub, reversed_direction
 from minikin.text.village import village
 
 Split = Literal["train", "test"]

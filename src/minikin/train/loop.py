@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
+import torch
+
 from minikin.base.errors import Interrupted, TrainingError
 from minikin.model.decoder import Decoder
 from minikin.text.batches import Batch
@@ -51,17 +53,18 @@ def fit(
     Interrupted after a signal, once the state is saved.
     """
     reached = states.restore(decoder, optimizers)
-    before, started, saved_at = reached.seconds, time.monotonic(), time.monotonic()
+    first, before = reached.steps, reached.seconds
+    started = saved_at = time.monotonic()
     decoder.train()
     with signals_noted() as stop:
-        for step in range(reached.steps, run.steps):
+        for step in range(first, run.steps):
             loss = _step(decoder, objective, optimizers, run, step)
             elapsed = time.monotonic() - started
-            watch(step + 1, loss, (step + 1 - reached.steps) * run.batch_tokens / elapsed)
+            watch(step + 1, loss, (step + 1 - first) * run.batch_tokens / elapsed)
             curve = reached.curve
             if (step + 1) % run.look_every == 0 or step + 1 == run.steps:
                 curve = (*curve, _point(decoder, run, step + 1, before + elapsed, loss))
-            reached = _later(reached, step + 1, before + elapsed, curve)
+            reached = Reached(steps=step + 1, seconds=before + elapsed, curve=curve)
             due = time.monotonic() - saved_at > run.save_seconds
             if due or stop.signal_number or step + 1 == run.steps:
                 where = states.save(decoder, optimizers, reached)
@@ -77,16 +80,16 @@ def fit(
 
 def _step(decoder: Decoder, objective: Objective, optimizers: Optimizers, run: Run, step: int) -> float:
     parts = objective.losses(decoder, run.batch_at(step))
-    loss = sum(parts.values())
-    value = float(loss)
+    loss = torch.stack(list(parts.values())).sum()
+    value = loss.item()
     if math.isfinite(value):
-        loss.backward()  # type: ignore[union-attr]
+        loss.backward()
         norm = optimizers.step(step)
         if math.isfinite(norm):
             return value
         found = f"the gradient's norm is {norm}"
     else:
-        found = "the loss is " + ", ".join(f"{name} {float(part):g}" for name, part in parts.items())
+        found = "the loss is " + ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
     raise TrainingError(
         f"{run.title}: at step {step + 1} {found}; the weights were not changed by it. The last good checkpoint "
         "is kept; lower learning_rate in the recipe and build again"
@@ -98,10 +101,6 @@ def _point(decoder: Decoder, run: Run, step: int, seconds: float, loss: float) -
     held_out = run.held_out(decoder)
     decoder.train()
     return Point(step=step, tokens=step * run.batch_tokens, seconds=seconds, loss=loss, held_out=held_out)
-
-
-def _later(reached: Reached, steps: int, seconds: float, curve: tuple[Point, ...]) -> Reached:
-    return Reached(steps=steps, seconds=seconds, curve=curve)
 
 
 @contextmanager

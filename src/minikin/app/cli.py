@@ -1,0 +1,84 @@
+"""The command line: `minikin plan`, `build`, `evaluate`, `report` and `chat`.
+
+Progress goes to stderr, results to stdout. Errors a user can cause are printed here, on one line.
+What needs torch is imported by `app/commands`, which is loaded only when a command runs: `--help` answers at once.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from minikin.base.errors import MinikinError
+
+app = typer.Typer(
+    help="Build a family of small language models from one full model, and prove what each member keeps and costs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, such as recipes/village.toml.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Override a field: --set member.nano.distill.tokens=2e6"),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="FOLDER", help="Where the family goes; families/NAME if not said.")
+]
+Folder = Annotated[Path, typer.Argument(metavar="FAMILY", help="A built family's folder.")]
+
+
+@app.command()
+def build(recipe: RecipeFile, overrides: Overrides = None, out: Out = None) -> None:
+    """Build a family, examine it and write its report. Run it again to go on after an interruption."""
+    _commands().build(recipe, overrides or [], out)
+
+
+@app.command()
+def plan(
+    recipe: RecipeFile,
+    overrides: Overrides = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,  # noqa: FBT002
+) -> None:
+    """Count what every member will be and cost, before anything is trained."""
+    _commands().plan(recipe, overrides or [], "json" if as_json else "table")
+
+
+@app.command()
+def evaluate(family: Folder, overrides: Overrides = None) -> None:
+    """Examine a built family again, with other settings if you wish: --set measure.max_examples=1000"""
+    _commands().evaluate(family, overrides or [])
+
+
+@app.command()
+def report(family: Folder) -> None:
+    """Show the report of a built family."""
+    _commands().report(family)
+
+
+@app.command()
+def chat(
+    member: Annotated[Path, typer.Argument(metavar="MEMBER", help="A member's folder: families/village/nano")],
+    temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=0.01, max=1, help="Share of the mass to sample from.")] = 0.95,
+    seed: Annotated[int, typer.Option(help="For sampling.")] = 1,
+) -> None:
+    """Talk to a member: translate this, summarize that, converse. Ctrl-D ends."""
+    _commands().chat(member, temperature, top_p, seed)
+
+
+def main() -> None:
+    """Entry point: runs a command and answers a user's error with one line."""
+    try:
+        app()
+    except MinikinError as error:
+        sys.stderr.write(f"minikin: {error}\n")
+        sys.exit(error.exit_code)
+
+
+def _commands() -> Any:
+    return importlib.import_module("minikin.app.commands")

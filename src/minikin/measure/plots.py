@@ -1,0 +1,142 @@
+"""The report's plots as SVG, to be placed inside one HTML file. They read on a light and on a dark page."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+
+matplotlib.use("svg")
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from minikin.measure.metrics import metrics_of
+from minikin.measure.records import FamilyReport, MemberReport
+
+# Okabe & Ito's palette: told apart by colour-blind eyes, and mid-bright enough for both backgrounds
+_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
+_GREY = "#888888"
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "minikin",
+    "font.family": "sans-serif",
+    "font.size": 10,
+    "text.color": _GREY,
+    "axes.labelcolor": _GREY,
+    "axes.edgecolor": _GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": _GREY,
+    "grid.alpha": 0.2,
+    "xtick.color": _GREY,
+    "ytick.color": _GREY,
+    "legend.frameon": False,
+}
+_MARKERS = ("o", "s", "^", "D")
+
+
+def quality_against(report: FamilyReport, cost: str) -> str:
+    """Main score of each task against a counted cost: "memory" (bytes at 16 bits) or "compute" (FLOPs a token)."""
+    figure, axes = _figure(1)
+    label = {"memory": "megabytes at 16 bits", "compute": "million operations a token"}[cost]
+    costs = {name: _cost(member, cost) for name, member in report.members.items()}
+    for index, task in enumerate(_tasks(report)):
+        metric = metrics_of(task)[0].name
+        scores = [member.scores[task][metric] for member in report.members.values()]
+        errors = [
+            [max(0.0, score.value - score.low) for score in scores],
+            [max(0.0, score.high - score.value) for score in scores],
+        ]
+        axes[0].errorbar(
+            list(costs.values()),
+            [score.value for score in scores],
+            yerr=errors,
+            label=f"{task} ({metric})",
+            color=_COLORS[index],
+            marker=_MARKERS[index % len(_MARKERS)],
+            capsize=3,
+            linewidth=1.5,
+        )
+    axes[0].set_xscale("log")
+    axes[0].set_xticks(list(costs.values()), [f"{name}\n{value:.3g}" for name, value in costs.items()])
+    axes[0].minorticks_off()
+    axes[0].set(xlabel=label, ylabel="score", ylim=(0, 105))
+    axes[0].legend(loc="lower right")
+    return _svg(figure)
+
+
+def loss_curves(report: FamilyReport) -> str:
+    """Held-out loss of each task over training tokens, a line a member."""
+    tasks = [task for task in _tasks(report) if task in next(iter(report.members.values())).training.curve[-1].held_out]
+    figure, axes = _figure(len(tasks))
+    for axis, task in zip(axes, tasks, strict=True):
+        for index, (name, member) in enumerate(report.members.items()):
+            points = member.training.curve
+            axis.plot(
+                [point.tokens / 1e6 for point in points],
+                [point.held_out[task] for point in points],
+                label=name,
+                color=_COLORS[index],
+                marker=_MARKERS[index % len(_MARKERS)],
+                markersize=4,
+            )
+        axis.set(title=task, xlabel="million tokens", ylim=(0, None))
+    axes[0].set_ylabel("held-out loss, nats a token")
+    axes[0].legend()
+    return _svg(figure)
+
+
+def limits_plot(report: FamilyReport, by: str) -> str:
+    """Score of each member on parts of the test, by input length or by rarest word."""
+    tasks = _tasks(report)
+    figure, axes = _figure(len(tasks))
+    for axis, task in zip(axes, tasks, strict=True):
+        for index, (name, member) in enumerate(report.members.items()):
+            buckets = [bucket for bucket in member.limits if bucket.task == task and bucket.by == by]
+            places = [place + 0.12 * (index - 1) for place in range(len(buckets))]
+            scores = [bucket.score for bucket in buckets]
+            axis.errorbar(
+                places,
+                [score.value for score in scores],
+                yerr=[
+                    [max(0.0, score.value - score.low) for score in scores],
+                    [max(0.0, score.high - score.value) for score in scores],
+                ],
+                label=name,
+                color=_COLORS[index],
+                marker=_MARKERS[index % len(_MARKERS)],
+                capsize=2,
+                linewidth=1,
+            )
+            labels = [bucket.label.removeprefix("rarest word seen ").removesuffix(" words") for bucket in buckets]
+            axis.set_xticks(range(len(labels)), labels, fontsize=8)
+        unit = "words in the input" if by == "length" else "times the rarest word was trained on"
+        axis.set(title=f"{task} ({metrics_of(task)[0].name})", xlabel=unit, ylim=(0, 105))
+    axes[0].set_ylabel("score")
+    axes[0].legend(loc="lower left")
+    return _svg(figure)
+
+
+def _tasks(report: FamilyReport) -> list[str]:
+    return list(next(iter(report.members.values())).scores)
+
+
+def _cost(member: MemberReport, cost: str) -> float:
+    efficiency = member.efficiency
+    return efficiency.bytes["16"] / 1e6 if cost == "memory" else efficiency.flops_per_token / 1e6
+
+
+def _figure(columns: int) -> tuple[Figure, Sequence[Axes]]:
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(6.0 if columns == 1 else 3.6 * columns, 3.6), layout="constrained")
+        axes = figure.subplots(1, columns, squeeze=False)[0]
+    return figure, list(axes)
+
+
+def _svg(figure: Figure) -> str:
+    text = io.StringIO()
+    metadata: Mapping[str, None] = {"Date": None, "Creator": None}
+    with matplotlib.rc_context(_STYLE):
+        figure.savefig(text, format="svg", transparent=True, metadata=metadata)
+    svg = text.getvalue()
+    return svg[svg.index("<svg") :]

@@ -1,0 +1,72 @@
+"""The report and the plan at one glance, as tables for the terminal."""
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from minikin.measure.records import FamilyReport, MemberReport, Verdicted
+
+_SIGNS = {"kept": ("✓ kept", "green"), "missed": ("✗ missed", "red"), "undecided": ("? undecided", "yellow")}
+
+
+def tables(report: FamilyReport) -> RenderableType:
+    """Promises, quality and cost of a family."""
+    return Group(_quality(report), _cost(report), _promises(report))
+
+
+def _quality(report: FamilyReport) -> Table:
+    table = Table("task", "metric", title="quality, 95 % intervals", title_justify="left")
+    for name in report.members:
+        table.add_column(name, justify="right")
+    first = next(iter(report.members.values()))
+    for task, metrics in first.scores.items():
+        for metric in metrics:
+            cells = [_scored(member, task, metric) for member in report.members.values()]
+            table.add_row(task, metric, *cells)
+        table.add_section()
+    return table
+
+
+def _scored(member: MemberReport, task: str, metric: str) -> str:
+    score = member.scores[task][metric]
+    return f"{score.value:.1f} [{score.low:.1f}, {score.high:.1f}]"
+
+
+def _cost(report: FamilyReport) -> Table:
+    table = Table("member", title="cost", title_justify="left")
+    for title in ("multiplied", "looked up", "MB 16-bit", "decode tok/s", "prefill tok/s", "peak MB"):
+        table.add_column(title, justify="right")
+    for name, member in report.members.items():
+        cost = member.efficiency
+        table.add_row(
+            name,
+            f"{cost.multiplied:,}",
+            f"{cost.looked_up:,}",
+            f"{cost.bytes['16'] / 1e6:.2f}",
+            f"{cost.decode_tokens_per_second:,.0f}",
+            f"{cost.prefill_tokens_per_second:,.0f}",
+            f"{cost.peak_rss_bytes / 1e6:,.0f}",
+        )
+    return table
+
+
+def _promises(report: FamilyReport) -> Table:
+    table = Table("member", "promise", title="promises against the first member", title_justify="left")
+    for title in ("asked", "measured", "verdict"):
+        table.add_column(title, justify="right")
+    for name, member in report.members.items():
+        for row in _promise_rows(member.promises):
+            table.add_row(name, *row)
+        table.add_section()
+    return table
+
+
+def _promise_rows(promises: tuple[Verdicted, ...]) -> Iterator[tuple[RenderableType, ...]]:
+    for promise in promises:
+        sign, color = _SIGNS[promise.verdict]
+        cost = promise.name in ("memory", "compute")
+        interval = "" if cost else f" [{promise.low:.1%}, {promise.high:.1%}]"
+        asked = f"{'≤' if cost else '≥'} {promise.target:.0%}"
+        yield promise.name, asked, f"{promise.value:.1%}{interval}", Text(sign, style=color)
