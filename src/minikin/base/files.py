@@ -24,6 +24,10 @@ _REFUSALS = {
     errno.EROFS: "the disk is read-only",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
+    errno.EFBIG: "the file grew beyond the allowed size",
+    errno.EIO: "the disk reports a fault",
+    errno.ENOTDIR: "a file is where a folder should be",
+    errno.EEXIST: "a file is where a folder should be",
 }
 
 

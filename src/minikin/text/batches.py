@@ -9,6 +9,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import final
 
 import numpy
@@ -143,7 +144,7 @@ def pieces(starts: NDArray[numpy.int64], length: int) -> list[Piece]:
     """Documents as stretches of at most `length` tokens."""
     return [
         (first, min(length, int(end) - first))
-        for start, end in zip(starts[:-1], starts[1:], strict=True)
+        for start, end in pairwise(starts)
         for first in range(int(start), int(end), length)
     ]
 

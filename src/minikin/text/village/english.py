@@ -1,6 +1,6 @@
 """English sentences of the village."""
 
-from minikin.text.village.lexicon import Person, Thing
+from minikin.text.village.entries import Person, Thing
 from minikin.text.village.meaning import Event, Goods
 
 PRONOUN = {"m": "he", "f": "she", "n": "it"}

@@ -6,7 +6,7 @@ subordinate one, and what belongs to it (prefix, participle, infinitive) closes 
 
 from dataclasses import dataclass
 
-from minikin.text.village.lexicon import Gender, Person, Thing
+from minikin.text.village.entries import Gender, Person, Thing
 from minikin.text.village.meaning import Event, Goods
 
 PRONOUN = {"m": "er", "f": "sie", "n": "es"}

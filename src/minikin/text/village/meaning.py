@@ -11,19 +11,8 @@ from itertools import accumulate
 from random import Random
 from typing import Literal, TypeVar
 
-from minikin.text.village.lexicon import (
-    ADJECTIVES,
-    PEOPLE,
-    PLACES,
-    THINGS,
-    TIMES,
-    VERBS,
-    Person,
-    Place,
-    Thing,
-    Time,
-    Verb,
-)
+from minikin.text.village.entries import Person, Place, Thing, Time, Verb
+from minikin.text.village.lexicon import ADJECTIVES, PEOPLE, PLACES, THINGS, TIMES, VERBS
 
 Split = Literal["train", "test"]
 Number = Literal["the", "a", "two", "three", "no"]

@@ -6,7 +6,8 @@ from typing import Literal
 
 from minikin.text.records import Dialogue, Summarization, Text, Translation, Turn
 from minikin.text.village import english, german
-from minikin.text.village.lexicon import GERMAN_COLORS, VERBS, Person, Thing
+from minikin.text.village.entries import Person, Thing
+from minikin.text.village.lexicon import GERMAN_COLORS, VERBS
 from minikin.text.village.meaning import (
     Event,
     Split,

@@ -1,0 +1,90 @@
+"""Tiny real things that tests share: a decoder, a tokenizer, packed rows. No mocks."""
+
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import torch
+
+from minikin.model.config import FULL, SLIDING, Config
+from minikin.model.decoder import Decoder, initialized
+from minikin.text.batches import Batch, Mixture, PackedCorpus, Share
+from minikin.text.chat import Example
+from minikin.text.corpus import Corpus, write_corpus
+from minikin.text.tokenizer import Tokenizer
+
+TINY = Config(
+    vocab_size=300,
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=8,
+    hidden_size_per_layer_input=16,
+    layer_types=(SLIDING, SLIDING, FULL),
+    sliding_window=5,
+    max_position_embeddings=64,
+)
+
+# the shapes that must behave alike: full only, sliding, every grouping of heads, with and without tables
+SHAPES = {
+    "full": replace(TINY, layer_types=(FULL,) * 3),
+    "sliding": TINY,
+    "grouped to one": replace(TINY, num_key_value_heads=1),
+    "not grouped": replace(TINY, num_key_value_heads=4),
+    "no tables": replace(TINY, hidden_size_per_layer_input=0),
+    "soft cap": replace(TINY, final_logit_softcapping=3.0),
+}
+
+
+def decoder_of(config: Config = TINY, seed: int = 1) -> Decoder:
+    """A decoder none of whose weights is zero, one or small, so that no mistake hides."""
+    generator = torch.Generator().manual_seed(seed)
+    decoder = initialized(config, generator)
+    with torch.no_grad():
+        for parameter in decoder.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return decoder.eval()
+
+
+def documents(rows: int, length: int, config: Config = TINY, seed: int = 2) -> Batch:
+    """Random rows of two documents each."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(6, config.vocab_size, (rows, length + 1), generator=generator)
+    half = length // 2
+    positions = torch.cat((torch.arange(half), torch.arange(length - half))).expand(rows, -1)
+    owners = (torch.arange(length) >= half).long().expand(rows, -1)
+    weights = (torch.rand(rows, length, generator=generator) > 0.3).float()
+    return Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:], weights=weights, positions=positions, documents=owners)
+
+
+def corpus(folder: Path, count: int = 60, longest: int = 30, vocab_size: int = 300, seed: int = 3) -> Corpus:
+    """Random documents on disk; every second token is an answer."""
+    chance = Random(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    lengths = [chance.randint(2, longest) for _ in range(count)]
+    examples = (
+        Example(
+            tokens=[chance.randrange(6, vocab_size) for _ in range(length)],
+            answer=[index % 2 == 1 for index in range(length)],
+        )
+        for length in lengths
+    )
+    write_corpus(folder, examples, vocab_size)
+    return Corpus(folder)
+
+
+def mixture(folder: Path, batch_rows: int = 4, length: int = 16) -> Mixture:
+    """Two small corpora, mixed two to one."""
+    shares = [
+        Share(name=name, rows=PackedCorpus(corpus(folder / name, seed=seed), length, 0.1), share=share)
+        for name, seed, share in (("a", 5, 2.0), ("b", 6, 1.0))
+    ]
+    return Mixture(shares, batch_rows, seed=7)
+
+
+def tokenizer(vocab_size: int = 420) -> Tokenizer:
+    """Trained on a few lines."""
+    lines = ["Der Mann geht in den Wald.\nThe man, 12 years old, sells a cow.", "Grüße aus dem Dorf: schöne Äpfel!"]
+    return Tokenizer.train(lines * 50, vocab_size)
