@@ -18,7 +18,8 @@ from minikin.family.build import build as build_family
 from minikin.family.build import evaluate as evaluate_family
 from minikin.family.plan import PlannedMember
 from minikin.family.plan import plan as plan_family
-from minikin.family.recipe import Recipe, checked, overridden, read_recipe
+from minikin.family.reading import checked, overridden, read_recipe
+from minikin.family.recipe import Recipe
 from minikin.measure.records import FamilyReport
 from minikin.measure.report import HTML, read_report
 from minikin.measure.terminal import tables

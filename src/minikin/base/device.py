@@ -31,6 +31,8 @@ def prepare(threads: int | None = None) -> None:
     """Set the number of threads (all cores if None), deterministic algorithms and the allocator."""
     torch.set_num_threads(threads or os.cpu_count() or 1)
     torch.use_deterministic_algorithms(True)
+    # every buffer of ours is written before it is read
+    torch.utils.deterministic.fill_uninitialized_memory = False
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)

@@ -8,10 +8,11 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from minikin.base.shapes import Documents, Hidden, Logits, Mask, PerLayerInputs, Positions, Tokens
+from minikin.base.shapes import Documents, Hidden, Logits, Mask, PerLayerInput, Positions, Tokens
 from minikin.model.cache import Cache, LayerCache
 from minikin.model.config import FULL, SLIDING, Config
-from minikin.model.layers import Attention, FeedForward, RMSNorm, Rotation, inverse_frequencies, rotation_at
+from minikin.model.layers import Attention, FeedForward, Rotation, inverse_frequencies, rotation_at
+from minikin.model.norm import RMSNorm
 from minikin.model.tables import TableGate, Tables
 
 _INITIAL_STD = 0.02  # Gemma's initializer_range
@@ -38,10 +39,11 @@ class Layer(nn.Module):
     def forward(
         self, x: Hidden, offered: Tensor | None, rotation: Rotation, mask: Mask, cache: LayerCache | None
     ) -> Hidden:
-        x = x + self.post_attention_layernorm(self.self_attn(self.input_layernorm(x), rotation, mask, cache))
-        x = x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
+        attended = self.self_attn(self.input_layernorm(x), rotation, mask, cache)
+        x = self.post_attention_layernorm.added(x, attended)
+        x = self.post_feedforward_layernorm.added(x, self.mlp(self.pre_feedforward_layernorm(x)))
         if self.table is not None and offered is not None:
-            x = x + self.table(x, offered)
+            x = self.table(x, offered)
         return x * self.layer_scalar
 
 
@@ -70,12 +72,12 @@ class Decoder(nn.Module):
         rotations = {kind: rotation_at(positions, self.frequencies[kind]) for kind in masks}
         states, offered = self.embedded(tokens)
         for index, (kind, layer) in enumerate(zip(self.config.layer_types, self.layers, strict=True)):
-            table = None if offered is None else offered[:, :, index]
+            table = None if offered is None else offered[index]
             layer_cache = None if cache is None else cache.layers[index]
             states.append(layer(states[-1], table, rotations[kind], masks[kind], layer_cache))
         return states
 
-    def embedded(self, tokens: Tokens) -> tuple[list[Hidden], PerLayerInputs | None]:
+    def embedded(self, tokens: Tokens) -> tuple[list[Hidden], PerLayerInput | None]:
         """The stream's first state, as a list of one, and what the tables offer every layer."""
         x = self.embed_tokens(tokens) * self.config.hidden_size**0.5
         return [x], None if self.tables is None else self.tables(tokens, x)
@@ -94,7 +96,9 @@ class Decoder(nn.Module):
         distance = positions[:, :, None] - key_positions[:, None, :]
         visible = (documents[:, :, None] == key_documents[:, None, :]) & (distance >= 0)
         masks = {FULL: visible, SLIDING: visible & (distance < self.config.sliding_window)}
-        return {kind: masks[kind][:, None] for kind in set(self.config.layer_types)}
+        # as numbers to add: attention would turn truth values into them again in every layer
+        never = torch.tensor(float("-inf"))
+        return {kind: torch.where(masks[kind], 0.0, never)[:, None] for kind in set(self.config.layer_types)}
 
 
 def initialized(config: Config, generator: torch.Generator) -> Decoder:

@@ -1,4 +1,4 @@
-"""The parts a decoder layer is assembled from: normalisation, rotary positions, attention, feed-forward.
+"""The parts a decoder layer is assembled from: rotary positions, attention, feed-forward.
 
 As in Gemma 4: every part is normalised before and after ("sandwich"), queries and keys carry a learned
 normalisation, values one without scale, and attention scores are not divided by √head_dim.
@@ -14,6 +14,7 @@ from torch.nn import functional
 from minikin.base.shapes import Hidden, Mask, Positions
 from minikin.model.cache import LayerCache
 from minikin.model.config import FULL, Config
+from minikin.model.norm import RMSNorm, normalized
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,26 +26,13 @@ class Rotation:
 
 
 @final
-class RMSNorm(nn.Module):
-    """x / √(mean(x²) + eps), times a learned scale (Zhang & Sennrich 2019, eq. 4)."""
-
-    def __init__(self, size: int, eps: float) -> None:
-        super().__init__()
-        self.eps = eps
-        self.weight = nn.Parameter(torch.ones(size))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.rms_norm(x, self.weight.shape, self.weight, self.eps)
-
-
-@final
 class Attention(nn.Module):
     """Grouped-query attention with normalised queries, keys and values."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.head_dim, self.eps = config.head_dim, config.rms_norm_eps
-        self.groups = config.num_attention_heads // config.num_key_value_heads
+        self.grouped = config.num_attention_heads > config.num_key_value_heads
         queries = config.num_attention_heads * config.head_dim
         keys = config.num_key_value_heads * config.head_dim
         self.q_proj = nn.Linear(config.hidden_size, queries, bias=False)
@@ -58,12 +46,12 @@ class Attention(nn.Module):
         heads = (*x.shape[:-1], -1, self.head_dim)
         query = rotate(self.q_norm(self.q_proj(x).view(heads)), rotation).transpose(1, 2)
         key = rotate(self.k_norm(self.k_proj(x).view(heads)), rotation).transpose(1, 2)
-        value = functional.rms_norm(self.v_proj(x).view(heads), (self.head_dim,), eps=self.eps).transpose(1, 2)
+        value = normalized(self.v_proj(x).view(heads), self.eps).transpose(1, 2)
         if cache is not None:
             key, value = cache.extended(key, value)
-        if self.groups > 1:
-            key, value = key.repeat_interleave(self.groups, 1), value.repeat_interleave(self.groups, 1)
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
+        mixed = functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, scale=1.0, enable_gqa=self.grouped
+        )
         return self.o_proj(mixed.transpose(1, 2).reshape(*x.shape[:-1], -1))
 
 
@@ -104,4 +92,4 @@ def rotation_at(positions: Positions, frequencies: Tensor) -> Rotation:
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """Turn channel i of a head with channel i + head_dim/2; x is [batch, time, heads, head_dim]."""
-    return x * rotation.cosine + x.roll(x.shape[-1] // 2, -1) * rotation.sine
+    return torch.addcmul(x * rotation.cosine, x.roll(x.shape[-1] // 2, -1), rotation.sine)

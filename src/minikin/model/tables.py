@@ -6,12 +6,13 @@ one stretch of memory; a projection of the input embedding is mixed in (Gemma 3n
 
 from typing import final
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from minikin.base.shapes import Hidden, PerLayerInputs, Tokens
+from minikin.base.shapes import Hidden, PerLayerInput, Tokens
 from minikin.model.config import Config
-from minikin.model.layers import RMSNorm
+from minikin.model.norm import RMSNorm, normalized
 
 
 @final
@@ -25,12 +26,15 @@ class Tables(nn.Module):
         self.per_layer_model_projection = nn.Linear(config.hidden_size, self.layers * self.width, bias=False)
         self.per_layer_projection_norm = RMSNorm(self.width, config.rms_norm_eps)
 
-    def forward(self, tokens: Tokens, embedded: Hidden) -> PerLayerInputs:
+    def forward(self, tokens: Tokens, embedded: Hidden) -> tuple[PerLayerInput, ...]:
         shape = (*tokens.shape, self.layers, self.width)
-        # the published 1/√hidden before a normalisation matters only beside its epsilon
-        projected = self.per_layer_model_projection(embedded) * embedded.shape[-1] ** -0.5
-        rows = self.embed_tokens_per_layer(tokens).view(shape)
-        return (self.per_layer_projection_norm(projected.view(shape)) + rows * self.width**0.5) * 2**-0.5
+        # (scale · norm(projection / √hidden) + rows · √width) / √2, with its factors moved to where they are cheap
+        norm = self.per_layer_projection_norm
+        projected = normalized(
+            self.per_layer_model_projection(embedded).view(shape), norm.eps * embedded.shape[-1]
+        )
+        rows = self.embed_tokens_per_layer(tokens).view(shape) * (self.width / 2) ** 0.5
+        return torch.addcmul(rows, projected, norm.weight * 2**-0.5).unbind(2)
 
 
 @final
@@ -46,4 +50,4 @@ class TableGate(nn.Module):
 
     def forward(self, x: Hidden, offered: Tensor) -> Hidden:
         gate = functional.gelu(self.per_layer_input_gate(x), approximate="tanh")
-        return self.post_per_layer_input_norm(self.per_layer_projection(gate * offered))
+        return self.post_per_layer_input_norm.added(x, self.per_layer_projection(gate * offered))

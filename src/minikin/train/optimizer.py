@@ -9,7 +9,9 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW
+
+from minikin.train.muon import Muon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +36,8 @@ class Optimizers:
 
     def __init__(self, decoder: nn.Module, schedule: Schedule, weight_decay: float, clip_norm: float) -> None:
         matrices, others = _sorted_parameters(decoder)
-        # match_rms_adamw: one learning rate means the same size of step for both (Liu et al. 2025, eq. 4)
-        muon = Muon(matrices, lr=schedule.peak, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-        adamw = AdamW(others, lr=schedule.peak, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
-        self._both: tuple[Optimizer, Optimizer] = (muon, adamw)
+        self._muon = Muon(matrices, weight_decay)
+        self._adamw = AdamW(others, lr=schedule.peak, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
         self._parameters = [*matrices, *others]
         self._schedule, self._clip_norm = schedule, clip_norm
 
@@ -48,34 +48,34 @@ class Optimizers:
         """
         norm = nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
         if torch.isfinite(norm):
-            for optimizer in self._both:
-                for group in optimizer.param_groups:
-                    group["lr"] = self._schedule.at(step)
-                optimizer.step()
-        for optimizer in self._both:
-            optimizer.zero_grad(set_to_none=True)
+            learning_rate = self._schedule.at(step)
+            self._muon.step(learning_rate)
+            self._adamw.param_groups[0]["lr"] = learning_rate
+            self._adamw.step()
+        for parameter in self._parameters:
+            parameter.grad = None
         return float(norm)
 
     def tensors(self) -> dict[str, Tensor]:
         """All state, by name, to be saved beside the weights."""
-        return {
-            f"{which}.{position}.{name}": value
-            for which, position, state in self._states()
+        adamw = {
+            f"adamw.{position}.{name}": value
+            for position, state in enumerate(self._adamw_states())
             for name, value in state.items()
         }
+        return {f"muon.{name}": value for name, value in self._muon.tensors().items()} | adamw
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take over state that `tensors` gave."""
-        for which, optimizer in enumerate(self._both):
-            for position, parameter in enumerate(optimizer.param_groups[0]["params"]):
-                prefix = f"{which}.{position}."
-                found = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-                optimizer.state[parameter].update(found)
+        for name, momentum in self._muon.tensors().items():
+            momentum.copy_(tensors[f"muon.{name}"])
+        for position, state in enumerate(self._adamw_states()):
+            prefix = f"adamw.{position}."
+            state.update({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
 
-    def _states(self) -> Iterator[tuple[int, int, dict[str, Tensor]]]:
-        for which, optimizer in enumerate(self._both):
-            for position, parameter in enumerate(optimizer.param_groups[0]["params"]):
-                yield which, position, optimizer.state[parameter]
+    def _adamw_states(self) -> Iterator[dict[str, Tensor]]:
+        for parameter in self._adamw.param_groups[0]["params"]:
+            yield self._adamw.state[parameter]
 
 
 def _sorted_parameters(decoder: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:

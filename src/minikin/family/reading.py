@@ -1,0 +1,86 @@
+"""Reads a recipe strictly: every mistake is named with its dotted path, what was found and the nearest right name."""
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from minikin.base.errors import RecipeError
+from minikin.family.recipe import Recipe
+
+
+def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply `path.to.field=value` overrides; raises RecipeError naming every mistake."""
+    try:
+        fields = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(f"{path}: no such file; see the folder recipes/ for examples") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise RecipeError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: is not valid UTF-8 at byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: is not valid TOML: {error}") from error
+    return checked(overridden(fields, overrides), str(path))
+
+
+def overridden(fields: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Plain values with `path.to.field=value` overrides applied; values are TOML, or else text."""
+    changed = deepcopy(dict(fields))
+    for override in overrides:
+        _override(changed, override)
+    return changed
+
+
+def checked(fields: Mapping[str, Any], where: str) -> Recipe:
+    """A recipe from plain values."""
+    try:
+        return Recipe.model_validate(fields)
+    except ValidationError as error:
+        raise RecipeError("; ".join(f"{where}: {text}" for text in _mistakes(error))) from error
+
+
+def _override(fields: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not all(path.split(".")):
+        raise RecipeError(f"--set {override}: expected path.to.field=value, such as seed=2")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = path.split(".")
+    for name in parents:
+        fields = fields.setdefault(name, {})
+        if not isinstance(fields, dict):
+            raise RecipeError(f"--set {override}: {name} is a value, not a table")
+    fields[last] = value
+
+
+def _mistakes(error: ValidationError) -> Iterator[str]:
+    for mistake in error.errors():
+        path = ".".join(str(part) for part in mistake["loc"])
+        prefix = f"{path}: " if path else ""
+        if mistake["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(mistake["loc"][-1]), _names_at(mistake["loc"][:-1]), 1)
+            yield f"{prefix}unknown field" + (f"; did you mean {near[0]!r}?" if near else "")
+        elif mistake["type"] == "missing":
+            yield f"{prefix}is missing"
+        elif mistake["type"] == "value_error":
+            yield f"{prefix}{mistake['ctx']['error']}"
+        else:
+            yield f"{prefix}found {mistake['input']!r}; {mistake['msg'].lower()}"
+
+
+def _names_at(location: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields that exist at a place of the recipe."""
+    model: Any = Recipe
+    for part in location:
+        if part in model.model_fields:
+            found = model.model_fields[part].annotation
+            kinds = [kind for kind in (found, *getattr(found, "__args__", ())) if isinstance(kind, type)]
+            model = next((kind for kind in kinds if issubclass(kind, BaseModel)), model)
+    return list(model.model_fields)

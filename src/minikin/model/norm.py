@@ -1,0 +1,50 @@
+"""Root-mean-square normalisation with a hand-written gradient.
+
+Activations of small models are bound by memory, not arithmetic: PyTorch's own rms_norm reads and writes them
+eleven times forward and backward on a CPU, this one six times; a layer has up to eight of them.
+"""
+
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+
+def normalized(x: Tensor, eps: float) -> Tensor:
+    """x / √(mean(x²) + eps) over the last dimension (Zhang & Sennrich 2019, eq. 4, without the scale)."""
+    return _Normalized.apply(x, eps)  # type: ignore[no-any-return]
+
+
+@final
+class RMSNorm(nn.Module):
+    """Normalisation with a learned scale."""
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return normalized(x, self.eps) * self.weight
+
+    def added(self, residual: Tensor, x: Tensor) -> Tensor:
+        """The residual stream plus the normalised x."""
+        return torch.addcmul(residual, normalized(x, self.eps), self.weight)
+
+
+class _Normalized(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        squared = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+        scale = squared.div_(x.shape[-1]).add_(eps).rsqrt_()
+        z = x * scale
+        ctx.save_for_backward(z, scale)
+        return z
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        # dx = scale · (dz − z · mean(dz · z))
+        z, scale = ctx.saved_tensors
+        mean = torch.linalg.vecdot(gradient, z).unsqueeze_(-1).div_(-z.shape[-1])
+        return torch.addcmul(gradient, z, mean).mul_(scale), None
