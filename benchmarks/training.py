@@ -162,7 +162,9 @@ def _show(seconds: list[dict[str, float]], shares: dict[str, float], tokens: int
         speed = statistics.median(tokens / block[name] for block in seconds)
         print(f"{name:>12}: {speed:8,.0f} tokens/s, {shares[name]:.0%} of the time in matrix products")
     ratios = sorted(block["transformers"] / block["minikin"] for block in seconds)
-    print(f"ratio minikin / transformers: {statistics.median(ratios):.2f} (all pairs {ratios[0]:.2f} to {ratios[-1]:.2f})")
+    print(
+        f"ratio minikin / transformers: {statistics.median(ratios):.2f} (all pairs {ratios[0]:.2f} to {ratios[-1]:.2f})"
+    )
 
 
 if __name__ == "__main__":

@@ -10,15 +10,8 @@ from minikin.base.files import write_json
 from minikin.base.log import Log
 from minikin.family.plan import plan
 from minikin.family.recipe import Recipe
-from minikin.family.stages import (
-    Site,
-    answers_key,
-    data_key,
-    examine_member,
-    member_key,
-    prepare_data,
-    train_member,
-)
+from minikin.family.site import Site, answers_key, data_key, member_key, written_key
+from minikin.family.stages import examine_member, prepare_data, train_member, write_answers
 from minikin.family.store import Store
 from minikin.family.summary import summarize
 from minikin.measure.records import FamilyReport
@@ -31,7 +24,9 @@ def build(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
     with site.store.locked():
         write_json(out / "recipe.json", recipe.model_dump(mode="json"))
         _run(site, "data", data_key(site), lambda: prepare_data(site))
-        for name in recipe.member:
+        for name, member in recipe.member.items():
+            if member.distill is not None and member.distill.teacher_answers:
+                _run(site, f"written/{name}", written_key(site, name), lambda name=name: write_answers(site, name))
             _run(site, name, member_key(site, name), lambda name=name: train_member(site, name))
         return _evaluated(site)
 

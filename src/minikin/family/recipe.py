@@ -9,8 +9,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-TASKS = ("translation", "summarization", "dialogue", "text")
-
 
 def _ratio(value: Any) -> Any:
     if isinstance(value, str) and re.fullmatch(r"\s*\d+\s*/\s*[1-9]\d*\s*", value):
@@ -45,12 +43,13 @@ class Data(_Strict):
     train: list[Source] = Field(min_length=1, description="Sources to learn from.")
     test: list[Source] = Field([], description="Held-out sources to measure on; never trained on.")
     select: list[Source] = Field([], description="Held-out response selection, dialogue only.")
-    both_directions: bool = Field(False, description="Learn and test every translation both ways.")
+    both_directions: bool = Field(default=False, description="Learn and test every translation both ways.")
 
 
 class Corpora(_Strict):
     """The data of all tasks."""
 
+    root: str = Field(".", description="Folder that relative file names start from.")
     sequence_length: Count = Field(256, description="Tokens in a packed row; longer documents are cut into pieces.")
     prompt_weight: Share = Field(0.1, description="What a token that is not the answer counts in the loss.")
     tokenizer_examples: Count = Field(20_000, description="Training examples a task that the tokenizer sees.")

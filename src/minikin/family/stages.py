@@ -1,124 +1,97 @@
-"""The stages of a family, one short function each. A stage reads artifacts and writes one.
-
-What a stage depends on is in its key; whatever else it is given only tells where things are.
-"""
+"""The stages of a family, one short function each. A stage reads artifacts and writes one."""
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from minikin import __version__
-from minikin.base.files import digest, write_json, write_text
-from minikin.base.log import Log
-from minikin.base.seeds import torch_generator
-from minikin.family.plan import PlannedMember
-from minikin.family.recipe import Member, Optimization, Recipe
-from minikin.family.store import Store
-from minikin.family.supply import fingerprint, tasks_of, test_records, training_records
-from minikin.measure.examine import examine
+from minikin.base.files import write_json, write_text
+from minikin.family.card import card, provenance
+from minikin.family.fitting import beginning, held_out, mixture, objective
+from minikin.family.site import Site, answers_key, data_key, member_key, teacher_of, written_key
+from minikin.family.supply import sources_of, test_records, training_records
+from minikin.measure.examine import examine, fitted
 from minikin.measure.limits import words
 from minikin.measure.records import Answer
 from minikin.measure.tasks import questions, selections
 from minikin.model.checkpoint import load, save
-from minikin.model.decoder import Decoder, initialized
-from minikin.shrink.cut import Kept, choose, cut
-from minikin.shrink.importance import importance
-from minikin.text.batches import Mixture, PackedCorpus, Share
-from minikin.text.chat import chat_template, encode_example, messages
-from minikin.text.corpus import Corpus, write_corpus
-from minikin.text.records import Dialogue, Record, Text
+from minikin.model.decoder import Decoder
+from minikin.model.generate import generate
+from minikin.text.batches import Mixture
+from minikin.text.chat import chat_template, encode_example, encode_prompt, messages
+from minikin.text.corpus import CorpusSize, write_corpus
+from minikin.text.records import Dialogue, Record, Summarization, Text, Translation
 from minikin.text.tokenizer import Tokenizer
 from minikin.train.loop import Run, fit
-from minikin.train.objective import Distill, NextToken, Objective, held_out_loss
 from minikin.train.optimizer import Optimizers, Schedule
 from minikin.train.state import Reached, States
-from minikin.train.teacher import Teacher
 
-_VERSION = "1"  # raise it when a stage begins to mean something else
 _SAVE_SECONDS = 60.0
 _LOOKS = 10
-_HELD_OUT_ROWS = 48
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """Where a family is built: its recipe, the planned shapes, the store and the log."""
-
-    recipe: Recipe
-    planned: dict[str, PlannedMember]
-    store: Store
-    log: Log
-
-
-def data_key(site: Site) -> str:
-    """Key of tokenizer and corpora."""
-    recipe = site.recipe
-    tasks = tasks_of(recipe.data)
-    prints = [fingerprint(source) for data in tasks.values() for source in (*data.train, *data.test, *data.select)]
-    shape = recipe.data.model_dump_json(exclude={"prompt_weight": True, **{task: {"share"} for task in tasks}})
-    return digest(_VERSION, str(recipe.seed), shape, recipe.tokenizer.model_dump_json(), *prints)
-
-
-def member_key(site: Site, name: str) -> str:
-    """Key of a trained member: its data, shape, training, parent and teacher."""
-    member = site.recipe.member[name]
-    training = member.model_dump_json(include={"train", "distill", "parent"})
-    shares = json.dumps({task: data.share for task, data in tasks_of(site.recipe.data).items()})
-    above = [member_key(site, other) for other in _above(member)]
-    shape = json.dumps(asdict(site.planned[name].config))
-    return digest(_VERSION, data_key(site), shape, training, shares, str(site.recipe.data.prompt_weight), name, *above)
-
-
-def answers_key(site: Site, name: str) -> str:
-    """Key of a member's answers to the test."""
-    measure = site.recipe.measure
-    return digest(_VERSION, member_key(site, name), str(measure.max_examples), str(measure.max_new_tokens))
 
 
 def prepare_data(site: Site) -> None:
     """Tokenizer and token shards of every task, held-out documents, and how often each word was seen."""
-    recipe, tasks = site.recipe, tasks_of(site.recipe.data)
+    recipe, tasks = site.recipe, sources_of(site.recipe.data)
     with site.store.fresh("data", data_key(site), {"stage": "data"}) as folder:
         texts = chain.from_iterable(
-            islice(_texts(training_records(task, data, recipe.seed)), 2 * recipe.data.tokenizer_examples)
+            islice(_texts(training_records(recipe, task)), 2 * recipe.data.tokenizer_examples)
             for task, data in tasks.items()
         )
         tokenizer = Tokenizer.train(texts, recipe.tokenizer.vocab_size)
         tokenizer.save(folder, next(iter(site.planned.values())).config.max_position_embeddings, chat_template())
         seen: Counter[str] = Counter()
         for task, data in tasks.items():
-            records = _counted(training_records(task, data, recipe.seed), seen)
+            records = _counted(training_records(recipe, task), seen)
             size = _write(folder / "train" / task, records, tokenizer)
             site.log.say(f"  {task}: {size.documents:,} documents, {size.tokens:,} tokens")
-            held_out = test_records(task, data, recipe.seed, recipe.measure.max_examples)
+            held_out = test_records(recipe, task)
             if data.test or data.select:
                 _write(folder / "test" / task, held_out, tokenizer)
         write_json(folder / "words.json", dict(seen.most_common()))
 
 
+def write_answers(site: Site, name: str) -> None:
+    """What a member's teacher answers to the first training prompts (Kim & Rush 2016, sequence-level)."""
+    recipe, member = site.recipe, site.recipe.member[name]
+    assert member.distill is not None
+    teacher = load(site.store.folder(teacher_of(member))).eval()
+    tokenizer = Tokenizer.load(site.store.folder("data"))
+    with site.store.fresh(f"written/{name}", written_key(site, name), {"stage": "written"}) as folder:
+        for task in sources_of(recipe.data):
+            if task == "text":
+                continue
+            records = list(islice(training_records(recipe, task), member.distill.teacher_answers))
+            with site.log.bar(f"{name}: {task} answers of {teacher_of(member)}", len(records)) as bar:
+                answered: list[Record] = []
+                for start in range(0, len(records), recipe.measure.batch):
+                    asked = records[start : start + recipe.measure.batch]
+                    answered += _answered(teacher, tokenizer, asked, recipe.measure.max_new_tokens)
+                    bar.at(len(answered))
+            _write(folder / task, iter(answered), tokenizer)
+
+
 def train_member(site: Site, name: str) -> None:
     """Fit one member: from random weights, or cut from its parent; to the data, or to a teacher."""
-    member, config = site.recipe.member[name], site.planned[name].config
+    member = site.recipe.member[name]
     optimization = member.distill or member.train
     assert optimization is not None
     key = member_key(site, name)
-    mixture = _mixture(site, name, optimization)
-    decoder, kept = _begin(site, name, member, mixture)
-    steps = max(1, round(optimization.tokens / mixture.batch_tokens))
+    rows = mixture(site, name, optimization)
+    decoder, kept = beginning(site, name, member, rows)
+    steps = max(1, round(optimization.tokens / rows.batch_tokens))
     schedule = Schedule(
         peak=optimization.learning_rate, steps=steps, warmup=optimization.warmup, decay=optimization.decay
     )
     optimizers = Optimizers(decoder, schedule, optimization.weight_decay, optimization.clip_norm)
-    held_out = _held_out(site, "test")
     run = Run(
         title=name,
         steps=steps,
-        batch_at=mixture.batch,
-        batch_tokens=mixture.batch_tokens,
-        held_out=held_out,
+        batch_at=rows.batch,
+        batch_tokens=rows.batch_tokens,
+        held_out=held_out(site, "test"),
         look_every=max(1, steps // _LOOKS),
         save_seconds=_SAVE_SECONDS,
     )
@@ -128,9 +101,9 @@ def train_member(site: Site, name: str) -> None:
         def watch(step: int, loss: float, speed: float) -> None:
             bar.at(step, f"loss {loss:.3f} · {speed:,.0f} tokens/s")
 
-        reached = fit(decoder, _objective(site, member, kept), optimizers, run, states, watch)
+        reached = fit(decoder, objective(site, member, kept), optimizers, run, states, watch)
     decoder.eval()
-    _keep_member(site, name, key, decoder, reached, mixture, config.training_flops_per_token())
+    _keep(site, name, decoder, reached, rows)
 
 
 def examine_member(site: Site, name: str) -> None:
@@ -139,8 +112,8 @@ def examine_member(site: Site, name: str) -> None:
     decoder = load(site.store.folder(name)).eval()
     with site.store.fresh(f"answers/{name}", answers_key(site, name), {"stage": "answers"}) as folder:
         lines = []
-        for task, data in tasks_of(recipe.data).items():
-            records = list(test_records(task, data, recipe.seed, recipe.measure.max_examples))
+        for task, data in sources_of(recipe.data).items():
+            records = list(test_records(recipe, task))
             asked = list(questions(_selectable(records, recipe.seed)))
             with site.log.bar(f"{name}: {task} test", len(asked)) as bar:
                 answers = examine(
@@ -162,100 +135,30 @@ def read_answers(site: Site, name: str) -> list[Answer]:
     return [Answer(**fields | {"references": tuple(fields["references"])}) for fields in found]
 
 
-def _begin(site: Site, name: str, member: Member, mixture: Mixture) -> tuple[Decoder, Kept | None]:
-    """A decoder to be trained, and what it kept of its parent."""
-    config = site.planned[name].config
-    if member.parent is None:
-        return initialized(config, torch_generator(site.recipe.seed, "weights", name)), None
-    parent = load(site.store.folder(member.parent)).eval()
-    samples = member.distill.importance_samples if member.distill else 1024
-    scores = importance(parent, (mixture.batch(step) for step in range(max(1, samples // mixture.batch_rows))))
-    kept = choose(scores, config)
-    return cut(parent, config, kept), kept
-
-
-def _objective(site: Site, member: Member, kept: Kept | None) -> Objective:
-    if member.distill is None or kept is None:
-        return NextToken()
-    teacher = load(site.store.folder(member.distill.teacher or member.parent or "")).eval()
-    return Distill(
-        teacher=Teacher(decoder=teacher, kept_hidden=kept.hidden),
-        truth_share=member.distill.truth_share,
-        temperature=member.distill.temperature,
-        hidden_weight=member.distill.hidden_weight,
-    )
-
-
-def _mixture(site: Site, name: str, optimization: Optimization) -> Mixture:
-    data, length = site.recipe.data, site.recipe.data.sequence_length
-    folder = site.store.folder("data") / "train"
-    shares = []
-    for task, sources in tasks_of(data).items():
-        rows = PackedCorpus(Corpus(folder / task), length, data.prompt_weight)
-        shares.append(Share(name=task, rows=rows, share=sources.share))
-    return Mixture(shares, max(1, optimization.batch_tokens // length), site.recipe.seed)
-
-
-def _held_out(site: Site, split: str) -> Callable[[Decoder], dict[str, float]]:
-    """The loss of the answers a task, on the first rows of a split."""
-    length = site.recipe.data.sequence_length
-    folders = sorted((site.store.folder("data") / split).iterdir())
-    packed = {folder.name: PackedCorpus(Corpus(folder), length, 0.0) for folder in folders}
-
-    def losses(decoder: Decoder) -> dict[str, float]:
-        return {
-            task: held_out_loss(decoder, islice(rows.in_order(16), _HELD_OUT_ROWS // 16))
-            for task, rows in packed.items()
-        }
-
-    return losses
-
-
-def _keep_member(
-    site: Site, name: str, key: str, decoder: Decoder, reached: Reached, mixture: Mixture, flops: int
-) -> None:
-    member, seen = site.recipe.member[name], _held_out(site, "train")(decoder)
-    held_out = reached.curve[-1].held_out
-    facts = {
-        "stage": "member",
-        "minikin": __version__,
-        "recipe": site.recipe.name,
-        "parent": member.parent,
-        "teacher": (member.distill.teacher or member.parent) if member.distill else None,
-        "data": data_key(site),
-        "seed": site.recipe.seed,
-        "steps": reached.steps,
-        "tokens": reached.steps * mixture.batch_tokens,
-        "training_flops": site.planned[name].training_flops,
-        "seconds": reached.seconds,
-        "epochs": mixture.epochs(reached.steps),
-        "gap": {task: held_out[task] - seen[task] for task in held_out},
-        "curve": [asdict(point) for point in reached.curve],
-    }
-    with site.store.fresh(name, key, facts) as folder:
+def _keep(site: Site, name: str, decoder: Decoder, reached: Reached, rows: Mixture) -> None:
+    facts = provenance(site, name, reached, rows, held_out(site, "train")(decoder))
+    with site.store.fresh(name, member_key(site, name), facts) as folder:
         save(decoder, folder)
         Tokenizer.load(site.store.folder("data")).save(folder, decoder.config.max_position_embeddings, chat_template())
-        write_text(folder / "README.md", _card(site, name, facts))
+        write_text(folder / "README.md", card(site, name, facts))
 
 
-def _card(site: Site, name: str, facts: dict[str, object]) -> str:
-    config = site.planned[name].config
-    origin = (
-        f"Cut from `{facts['parent']}` and distilled from `{facts['teacher']}`."
-        if facts["parent"]
-        else ("Trained from random weights.")
-    )
-    return (
-        "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags: [minikin]\n---\n\n"
-        f"# {site.recipe.name} {name}\n\n{origin} {config.parameters:,} parameters, of which {config.multiplied:,} "
-        f"are multiplied for a token and {config.looked_up:,} looked up. Trained on {facts['tokens']:,} tokens.\n\n"
-        "Built with minikin; what it keeps and costs is in the family's report.\n"
-    )
+def _answered(teacher: Decoder, tokenizer: Tokenizer, records: list[Record], max_new_tokens: int) -> list[Record]:
+    prompts = [fitted(encode_prompt(tokenizer, messages(record)[:-1]), teacher, max_new_tokens) for record in records]
+    replies = generate(teacher, prompts, max_new_tokens)
+    return [_with_answer(record, tokenizer.decode(reply)) for record, reply in zip(records, replies, strict=True)]
 
 
-def _above(member: Member) -> list[str]:
-    teacher = member.distill.teacher if member.distill else None
-    return sorted({other for other in (member.parent, teacher) if other})
+def _with_answer(record: Record, answer: str) -> Record:
+    match record:
+        case Translation():
+            return replace(record, target=answer)
+        case Summarization():
+            return replace(record, summary=answer)
+        case Dialogue(turns=turns):
+            return replace(record, turns=(*turns[:-1], replace(turns[-1], text=answer)))
+        case _:
+            return record
 
 
 def _selectable(records: list[Record], seed: int) -> Iterator[Record]:
@@ -264,7 +167,7 @@ def _selectable(records: list[Record], seed: int) -> Iterator[Record]:
     yield from (record for record in records if not isinstance(record, (Dialogue, Text)))
 
 
-def _write(folder: Path, records: Iterator[Record], tokenizer: Tokenizer):  # noqa: ANN202
+def _write(folder: Path, records: Iterator[Record], tokenizer: Tokenizer) -> CorpusSize:
     folder.mkdir(parents=True)
     return write_corpus(folder, (encode_example(tokenizer, record) for record in records), tokenizer.vocab_size)
 

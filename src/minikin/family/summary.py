@@ -7,7 +7,8 @@ from minikin.base.device import describe
 from minikin.base.files import digest, read_json
 from minikin.base.seeds import seed_for
 from minikin.family.recipe import Promise
-from minikin.family.stages import Site, read_answers
+from minikin.family.site import Site
+from minikin.family.stages import read_answers
 from minikin.measure.efficiency import efficiency
 from minikin.measure.limits import limits
 from minikin.measure.metrics import metrics_of
@@ -22,7 +23,7 @@ from minikin.measure.records import (
     Training,
     Verdicted,
 )
-from minikin.measure.retention import cost_promise, quality_promise, ratio_interval, resampled, score_interval
+from minikin.measure.retention import Counts, cost_promise, quality_promise, ratio_interval, resampled, score_interval
 
 _SAMPLES = 4  # a task
 Scores = dict[str, dict[str, Interval]]
@@ -109,7 +110,7 @@ def _limits(site: Site, answers: Answers) -> tuple[Bucket, ...]:
     return tuple(bucket for given in answers.values() for bucket in limits(given, frequency, measure.resamples, seed))
 
 
-def _draws(site: Site, task: str, examples: int):  # noqa: ANN202
+def _draws(site: Site, task: str, examples: int) -> Counts:
     return resampled(examples, site.recipe.measure.resamples, seed_for(site.recipe.seed, "bootstrap", task))
 
 

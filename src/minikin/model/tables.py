@@ -30,9 +30,7 @@ class Tables(nn.Module):
         shape = (*tokens.shape, self.layers, self.width)
         # (scale · norm(projection / √hidden) + rows · √width) / √2, with its factors moved to where they are cheap
         norm = self.per_layer_projection_norm
-        projected = normalized(
-            self.per_layer_model_projection(embedded).view(shape), norm.eps * embedded.shape[-1]
-        )
+        projected = normalized(self.per_layer_model_projection(embedded).view(shape), norm.eps * embedded.shape[-1])
         rows = self.embed_tokens_per_layer(tokens).view(shape) * (self.width / 2) ** 0.5
         return torch.addcmul(rows, projected, norm.weight * 2**-0.5).unbind(2)
 
