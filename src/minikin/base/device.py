@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 import torch
+from torch.utils import deterministic
 
 # glibc gives buffers above its mmap threshold back to the kernel at every free; a training step then
 # pays a page fault for every 4 KB it writes. Keeping a gigabyte made steps 2–4 times faster on two cores.
@@ -30,9 +31,9 @@ class Machine:
 def prepare(threads: int | None = None) -> None:
     """Set the number of threads (all cores if None), deterministic algorithms and the allocator."""
     torch.set_num_threads(threads or os.cpu_count() or 1)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(mode=True)
     # every buffer of ours is written before it is read
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)

@@ -138,8 +138,7 @@ def _tables(hidden: int, layers: int, reference: Config, largest: Config, budget
         yield 0
         return
     most = budget.parameters // (layers * (reference.vocab_size + 3 * hidden))
-    for table in range(_GRID, min(most, largest.hidden_size_per_layer_input) + 1, _GRID):
-        yield table
+    yield from range(_GRID, min(most, largest.hidden_size_per_layer_input) + 1, _GRID)
 
 
 def _shape(like: Config, hidden: int, layers: int, groups: int, intermediate: int, table: int) -> Config:

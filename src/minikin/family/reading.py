@@ -70,7 +70,7 @@ def _mistakes(error: ValidationError) -> Iterator[str]:
         elif mistake["type"] == "missing":
             yield f"{prefix}is missing"
         elif mistake["type"] == "value_error":
-            yield f"{prefix}{mistake['ctx']['error']}"
+            yield f"{prefix}{mistake.get('ctx', {}).get('error')}"
         else:
             yield f"{prefix}found {mistake['input']!r}; {mistake['msg'].lower()}"
 

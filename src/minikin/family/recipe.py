@@ -39,20 +39,24 @@ class _Strict(BaseModel):
 class Data(_Strict):
     """Sources of one task: `village:COUNT`, `hub:OWNER/NAME`, or a .jsonl, .jsonl.gz or .parquet file."""
 
-    share: float = Field(1.0, gt=0, description="Part of the training rows, relative to the other tasks' shares.")
+    share: float = Field(
+        default=1.0, gt=0, description="Part of the training rows, relative to the other tasks' shares."
+    )
     train: list[Source] = Field(min_length=1, description="Sources to learn from.")
-    test: list[Source] = Field([], description="Held-out sources to measure on; never trained on.")
-    select: list[Source] = Field([], description="Held-out response selection, dialogue only.")
+    test: list[Source] = Field(default=[], description="Held-out sources to measure on; never trained on.")
+    select: list[Source] = Field(default=[], description="Held-out response selection, dialogue only.")
     both_directions: bool = Field(default=False, description="Learn and test every translation both ways.")
 
 
 class Corpora(_Strict):
     """The data of all tasks."""
 
-    root: str = Field(".", description="Folder that relative file names start from.")
-    sequence_length: Count = Field(256, description="Tokens in a packed row; longer documents are cut into pieces.")
-    prompt_weight: Share = Field(0.1, description="What a token that is not the answer counts in the loss.")
-    tokenizer_examples: Count = Field(20_000, description="Training examples a task that the tokenizer sees.")
+    root: str = Field(default=".", description="Folder that relative file names start from.")
+    sequence_length: Count = Field(
+        default=256, description="Tokens in a packed row; longer documents are cut into pieces."
+    )
+    prompt_weight: Share = Field(default=0.1, description="What a token that is not the answer counts in the loss.")
+    tokenizer_examples: Count = Field(default=20_000, description="Training examples a task that the tokenizer sees.")
     translation: Data | None = None
     summarization: Data | None = None
     dialogue: Data | None = None
@@ -62,7 +66,9 @@ class Corpora(_Strict):
 class Vocabulary(_Strict):
     """The tokenizer that all members share."""
 
-    vocab_size: Count = Field(4096, multiple_of=8, description="Entries, the 6 special and 256 byte tokens included.")
+    vocab_size: Count = Field(
+        default=4096, multiple_of=8, description="Entries, the 6 special and 256 byte tokens included."
+    )
 
 
 class Shape(_Strict):
@@ -75,54 +81,60 @@ class Shape(_Strict):
     num_key_value_heads: Count = Field(description="Key/value heads; divides the query heads.")
     head_dim: Count = Field(description="Width of a head, a multiple of 8.")
     hidden_size_per_layer_input: int = Field(description="Width of each layer's token table; 0 for none.", ge=0)
-    sliding_window: Count = Field(512, description="Tokens that a sliding layer sees.")
-    sliding_per_full: int = Field(2, description="Sliding layers before each full one.", ge=0)
+    sliding_window: Count = Field(default=512, description="Tokens that a sliding layer sees.")
+    sliding_per_full: int = Field(default=2, description="Sliding layers before each full one.", ge=0)
 
 
 class Optimization(_Strict):
     """How a member's weights are moved, whatever is minimised."""
 
     tokens: Count = Field(description="Training tokens, 2e6 for example.")
-    batch_tokens: Count = Field(4096, description="Tokens in a step.")
-    learning_rate: float = Field(0.01, gt=0, description="Peak of the schedule.")
-    warmup: Share = Field(0.03, description="Share of the steps with a rising rate.")
-    decay: Share = Field(0.5, description="Share of the steps with a falling rate.")
-    weight_decay: float = Field(0.05, ge=0, description="For matrices.")
-    clip_norm: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
+    batch_tokens: Count = Field(default=4096, description="Tokens in a step.")
+    learning_rate: float = Field(default=0.01, gt=0, description="Peak of the schedule.")
+    warmup: Share = Field(default=0.03, description="Share of the steps with a rising rate.")
+    decay: Share = Field(default=0.5, description="Share of the steps with a falling rate.")
+    weight_decay: float = Field(default=0.05, ge=0, description="For matrices.")
+    clip_norm: float = Field(default=1.0, gt=0, description="Largest norm of a gradient.")
 
 
 class Distillation(Optimization):
     """Learning from a larger member."""
 
-    teacher: str | None = Field(None, description="Member to learn from; its parent if not said.")
-    truth_share: Share = Field(0.2, description="Share of the loss that is cross-entropy; the rest is forward KL.")
-    temperature: float = Field(1.0, gt=0, description="Softens both distributions.")
-    hidden_weight: float = Field(0.0, ge=0, description="Weight of the last hidden states' distance, 0 for none.")
-    teacher_answers: int = Field(0, ge=0, description="Examples a task whose answers the teacher writes anew.")
-    importance_samples: Count = Field(1024, description="Rows on which the cut's importance is measured.")
+    teacher: str | None = Field(default=None, description="Member to learn from; its parent if not said.")
+    truth_share: Share = Field(
+        default=0.2, description="Share of the loss that is cross-entropy; the rest is forward KL."
+    )
+    temperature: float = Field(default=1.0, gt=0, description="Softens both distributions.")
+    hidden_weight: float = Field(
+        default=0.0, ge=0, description="Weight of the last hidden states' distance, 0 for none."
+    )
+    teacher_answers: int = Field(default=0, ge=0, description="Examples a task whose answers the teacher writes anew.")
+    importance_samples: Count = Field(default=1024, description="Rows on which the cut's importance is measured.")
 
 
 class Promise(_Strict):
     """What a member promises to keep and to cost, relative to the family's first member."""
 
-    translation: Ratio | None = Field(None, description="Least share of the translation scores.")
-    summarization: Ratio | None = Field(None, description="Least share of the summarization scores.")
-    dialogue: Ratio | None = Field(None, description="Least share of the dialogue scores.")
-    memory: Ratio | None = Field(None, description="Largest share of the bytes.")
-    compute: Ratio | None = Field(None, description="Largest share of the operations a token.")
+    translation: Ratio | None = Field(default=None, description="Least share of the translation scores.")
+    summarization: Ratio | None = Field(default=None, description="Least share of the summarization scores.")
+    dialogue: Ratio | None = Field(default=None, description="Least share of the dialogue scores.")
+    memory: Ratio | None = Field(default=None, description="Largest share of the bytes.")
+    compute: Ratio | None = Field(default=None, description="Largest share of the operations a token.")
 
 
 class Member(_Strict):
     """One model: a shape or budgets, and how it is trained."""
 
-    shape: Shape | None = Field(None, description="The shape, if no budget is given.")
-    parent: str | None = Field(None, description="Member that it is cut from.")
-    of: str | None = Field(None, description="Member that budgets and promises refer to; the first if not said.")
-    compute: Ratio | None = Field(None, description="Budget: operations a token, as a share.")
-    memory: Ratio | None = Field(None, description="Budget: bytes, as a share.")
-    train: Optimization | None = Field(None, description="Learn the data itself.")
-    distill: Distillation | None = Field(None, description="Learn the data through a teacher.")
-    promise: Promise = Field(Promise(), description="What is checked in the report.")
+    shape: Shape | None = Field(default=None, description="The shape, if no budget is given.")
+    parent: str | None = Field(default=None, description="Member that it is cut from.")
+    of: str | None = Field(
+        default=None, description="Member that budgets and promises refer to; the first if not said."
+    )
+    compute: Ratio | None = Field(default=None, description="Budget: operations a token, as a share.")
+    memory: Ratio | None = Field(default=None, description="Budget: bytes, as a share.")
+    train: Optimization | None = Field(default=None, description="Learn the data itself.")
+    distill: Distillation | None = Field(default=None, description="Learn the data through a teacher.")
+    promise: Promise = Field(default=Promise(), description="What is checked in the report.")
 
     @model_validator(mode="after")
     def _one_of_each(self) -> "Member":
@@ -138,18 +150,18 @@ class Member(_Strict):
 class Measure(_Strict):
     """How members are examined."""
 
-    max_examples: Count = Field(400, description="Test examples a task and source, the first ones.")
-    max_new_tokens: Count = Field(64, description="Longest answer.")
-    resamples: Count = Field(1000, description="Bootstrap resamples of every interval.")
-    batch: Count = Field(64, description="Prompts decoded together.")
+    max_examples: Count = Field(default=400, description="Test examples a task and source, the first ones.")
+    max_new_tokens: Count = Field(default=64, description="Longest answer.")
+    resamples: Count = Field(default=1000, description="Bootstrap resamples of every interval.")
+    batch: Count = Field(default=64, description="Prompts decoded together.")
 
 
 class Recipe(_Strict):
     """A family, from data to promises."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Names the folder of the results.")
-    seed: int = Field(1, ge=0, description="All chance follows from it.")
-    threads: int = Field(0, ge=0, description="Threads to compute with; 0 for all cores.")
+    seed: int = Field(default=1, ge=0, description="All chance follows from it.")
+    threads: int = Field(default=0, ge=0, description="Threads to compute with; 0 for all cores.")
     data: Corpora
     tokenizer: Vocabulary = Vocabulary()
     member: dict[str, Member] = Field(min_length=1, description="Members by name, parents before children.")

@@ -112,7 +112,7 @@ def examine_member(site: Site, name: str) -> None:
     decoder = load(site.store.folder(name)).eval()
     with site.store.fresh(f"answers/{name}", answers_key(site, name), {"stage": "answers"}) as folder:
         lines = []
-        for task, data in sources_of(recipe.data).items():
+        for task in sources_of(recipe.data):
             records = list(test_records(recipe, task))
             asked = list(questions(_selectable(records, recipe.seed)))
             with site.log.bar(f"{name}: {task} test", len(asked)) as bar:

@@ -11,11 +11,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy
 from numpy.typing import NDArray
 from rouge_score.rouge_scorer import RougeScorer
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
 
 from minikin.measure.records import Answer
 
@@ -67,7 +69,7 @@ def _chrf() -> CHRF:
 def _sacrebleu_table(metric: BLEU | CHRF, answers: Sequence[Answer]) -> Table:
     # sacrebleu wants as many reference streams as the richest example has; None fills the others
     streams = max(len(answer.references) for answer in answers)
-    references = [
+    references: Any = [
         [answer.references[index] if index < len(answer.references) else None for answer in answers]
         for index in range(streams)
     ]

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 
@@ -15,7 +16,7 @@ from minikin.measure.records import FamilyReport, MemberReport
 # Okabe & Ito's palette: told apart by colour-blind eyes, and mid-bright enough for both backgrounds
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 _GREY = "#888888"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "minikin",
     "font.family": "sans-serif",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, _foreach_add_, _foreach_mul_, nn  # pyright: ignore[reportPrivateImportUsage]
 
 # quintic iteration that brings singular values near one in five rounds, and Nesterov momentum, as published
 _A, _B, _C, _ROUNDS = 3.4445, -4.7750, 2.0315, 5
@@ -36,8 +36,8 @@ class Muon:
             updates = orthogonal(gradients.lerp_(momentum, _MOMENTUM))
             length = _RMS * max(alike[0].shape) ** 0.5
             weights: list[Tensor] = list(alike)
-            torch._foreach_mul_(weights, 1 - learning_rate * self._weight_decay)
-            torch._foreach_add_(weights, list(updates.unbind()), alpha=-learning_rate * length)
+            _foreach_mul_(weights, 1 - learning_rate * self._weight_decay)
+            _foreach_add_(weights, list(updates.unbind()), alpha=-learning_rate * length)
 
     def tensors(self) -> dict[str, Tensor]:
         """The momenta, by position."""
