@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: all check family test clean
+.PHONY: all check docs family test clean
 
 all: check test
 
@@ -17,6 +17,10 @@ check: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+docs: .venv/installed
+	$(BIN)/python -m minikin.family.reference > docs/recipe.md
+	$(BIN)/python -m minikin.measure.report > docs/report.schema.json
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -12,6 +12,7 @@ from math import log
 from minikin.base.errors import PlanError
 from minikin.family.recipe import Member, Recipe, Shape
 from minikin.model.config import Config, alternating_layer_types
+from minikin.shrink.cut import refuse_larger
 
 _USE = 0.95
 _GRID = 8  # sizes are multiples of this; more of it would only cost budgets
@@ -92,13 +93,23 @@ def solve(reference: Config, largest: Config, budget: Budget) -> Config:
 
 def _config(name: str, member: Member, recipe: Recipe, planned: dict[str, PlannedMember]) -> Config:
     if member.shape is not None:
-        return config_of(member.shape, recipe.tokenizer.vocab_size)
+        config = config_of(member.shape, recipe.tokenizer.vocab_size)
+        if member.parent:
+            _refuse_larger(name, config, planned[member.parent])
+        return config
     reference = planned[member.of or recipe.first].config
     largest = planned[member.parent].config if member.parent else reference
     try:
         return solve(reference, largest, _budget(member, reference))
     except PlanError as error:
         raise PlanError(f"member.{name}: {error}") from error
+
+
+def _refuse_larger(name: str, config: Config, parent: PlannedMember) -> None:
+    try:
+        refuse_larger(config, parent.config)
+    except PlanError as error:
+        raise PlanError(f"member.{name}.shape: {error} (parent: {parent.name})") from error
 
 
 def _budget(member: Member, reference: Config) -> Budget:

@@ -39,9 +39,7 @@ class _Strict(BaseModel):
 class Data(_Strict):
     """Sources of one task: `village:COUNT`, `hub:OWNER/NAME`, or a .jsonl, .jsonl.gz or .parquet file."""
 
-    share: float = Field(
-        default=1.0, gt=0, description="Part of the training rows, relative to the other tasks' shares."
-    )
+    share: float = Field(default=1.0, gt=0, description="Part of the training rows, relative to other tasks.")
     train: list[Source] = Field(min_length=1, description="Sources to learn from.")
     test: list[Source] = Field(default=[], description="Held-out sources to measure on; never trained on.")
     select: list[Source] = Field(default=[], description="Held-out response selection, dialogue only.")
@@ -52,9 +50,7 @@ class Corpora(_Strict):
     """The data of all tasks."""
 
     root: str = Field(default=".", description="Folder that relative file names start from.")
-    sequence_length: Count = Field(
-        default=256, description="Tokens in a packed row; longer documents are cut into pieces."
-    )
+    sequence_length: Count = Field(default=256, description="Tokens in a packed row; longer documents are cut.")
     prompt_weight: Share = Field(default=0.1, description="What a token that is not the answer counts in the loss.")
     tokenizer_examples: Count = Field(default=20_000, description="Training examples a task that the tokenizer sees.")
     translation: Data | None = None
@@ -67,7 +63,7 @@ class Vocabulary(_Strict):
     """The tokenizer that all members share."""
 
     vocab_size: Count = Field(
-        default=4096, multiple_of=8, description="Entries, the 6 special and 256 byte tokens included."
+        default=4096, multiple_of=8, description="Entries, 6 special and 256 byte tokens included."
     )
 
 
@@ -101,13 +97,9 @@ class Distillation(Optimization):
     """Learning from a larger member."""
 
     teacher: str | None = Field(default=None, description="Member to learn from; its parent if not said.")
-    truth_share: Share = Field(
-        default=0.2, description="Share of the loss that is cross-entropy; the rest is forward KL."
-    )
+    truth_share: Share = Field(default=0.2, description="Cross-entropy's share of the loss; the rest is forward KL.")
     temperature: float = Field(default=1.0, gt=0, description="Softens both distributions.")
-    hidden_weight: float = Field(
-        default=0.0, ge=0, description="Weight of the last hidden states' distance, 0 for none."
-    )
+    hidden_weight: float = Field(default=0.0, ge=0, description="Weight of the last hidden states' distance.")
     teacher_answers: int = Field(default=0, ge=0, description="Examples a task whose answers the teacher writes anew.")
     importance_samples: Count = Field(default=1024, description="Rows on which the cut's importance is measured.")
 
@@ -127,9 +119,7 @@ class Member(_Strict):
 
     shape: Shape | None = Field(default=None, description="The shape, if no budget is given.")
     parent: str | None = Field(default=None, description="Member that it is cut from.")
-    of: str | None = Field(
-        default=None, description="Member that budgets and promises refer to; the first if not said."
-    )
+    of: str | None = Field(default=None, description="Member that budgets refer to; the first if not said.")
     compute: Ratio | None = Field(default=None, description="Budget: operations a token, as a share.")
     memory: Ratio | None = Field(default=None, description="Budget: bytes, as a share.")
     train: Optimization | None = Field(default=None, description="Learn the data itself.")

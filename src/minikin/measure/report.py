@@ -1,6 +1,7 @@
 """The report on disk: `report.json` for programs, `report.html` for people."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,3 +41,7 @@ def read_report(folder: Path) -> FamilyReport:
 def schema() -> dict[str, Any]:
     """The JSON schema of `report.json`."""
     return _ADAPTER.json_schema()
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(schema(), indent=1) + "\n")

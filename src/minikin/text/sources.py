@@ -32,10 +32,7 @@ def read(path: Path, task: Task) -> Iterator[Record]:
     empty = True
     for where, fields in _rows(path):
         empty = False
-        try:
-            yield build(_Fields(fields, where))
-        except RecursionError as error:
-            raise DataError(f"{where}: is nested too deeply") from error
+        yield build(_Fields(fields, where))
     if empty:
         raise DataError(f"{path}: holds no record; expected one JSON object a line")
 
@@ -175,6 +172,8 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
         raise DataError(f"{path}:{number}: is not valid UTF-8 at byte {error.start}; save the file as UTF-8") from error
     except json.JSONDecodeError as error:
         raise DataError(f"{path}:{number}: is not valid JSON ({error.msg} at column {error.colno})") from error
+    except RecursionError as error:
+        raise DataError(f"{path}:{number}: is nested too deeply") from error
     except (gzip.BadGzipFile, EOFError) as error:
         raise DataError(f"{path}: is not a whole gzip file ({error})") from error
 

@@ -1,0 +1,5 @@
+"""`python -m minikin` is `minikin`."""
+
+from minikin.app.cli import main
+
+main()

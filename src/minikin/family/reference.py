@@ -1,0 +1,93 @@
+"""The recipe's reference as Markdown, made from the fields themselves; `make docs` writes it to docs/recipe.md."""
+
+import sys
+from collections.abc import Iterator
+from types import UnionType
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from minikin.family.recipe import (
+    Corpora,
+    Data,
+    Distillation,
+    Measure,
+    Member,
+    Optimization,
+    Promise,
+    Recipe,
+    Shape,
+    Vocabulary,
+)
+
+_TABLES: dict[str, type[BaseModel]] = {
+    "": Recipe,
+    "data": Corpora,
+    "data.TASK": Data,
+    "tokenizer": Vocabulary,
+    "member.NAME": Member,
+    "member.NAME.shape": Shape,
+    "member.NAME.train": Optimization,
+    "member.NAME.distill": Distillation,
+    "member.NAME.promise": Promise,
+    "measure": Measure,
+}
+_INTRODUCTION = """\
+# The recipe
+
+A recipe is a TOML file; `recipes/village.toml` is a whole one. It is read strictly: an unknown field, a value of the
+wrong type or a member that does not exist is named with its path. Any field can be overridden on the command line:
+
+    minikin build recipes/village.toml --set member.nano.distill.tokens=2e6
+
+Ratios may be written as "1/4" or 0.25. TASK is translation, summarization, dialogue or text; NAME is any name, and
+parents come before children. This page is generated from `src/minikin/family/recipe.py` by `make docs`.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    return _INTRODUCTION + "".join(_table(path, model) for path, model in _TABLES.items())
+
+
+def _table(path: str, model: type[BaseModel]) -> str:
+    title = f"`[{path}]`" if path else "Top level"
+    doc = " ".join((model.__doc__ or "").split())
+    rows = "".join(_rows(model))
+    return f"\n## {title}\n\n{doc}\n\n| field | type | default | meaning |\n| --- | --- | --- | --- |\n{rows}"
+
+
+def _rows(model: type[BaseModel]) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if field.description:
+            yield f"| `{name}` | {_type(field)} | {_default(field)} | {field.description} |\n"
+
+
+def _type(field: FieldInfo) -> str:
+    return _name(field.annotation)
+
+
+def _name(annotation: Any) -> str:
+    if isinstance(annotation, UnionType):
+        return _name(next(part for part in get_args(annotation) if part is not type(None)))
+    if get_args(annotation):
+        origin = getattr(annotation, "__origin__", annotation)
+        if origin is list:
+            return f"list of {_name(get_args(annotation)[0])}"
+        return "tables" if origin is dict else _name(get_args(annotation)[0])
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "table"
+    return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}[annotation.__name__]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if field.default is None or isinstance(field.default, BaseModel):
+        return "–"
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

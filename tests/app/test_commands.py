@@ -1,0 +1,270 @@
+"""The commands as a person runs them: a tiny family from end to end, killed and continued; every complaint."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from minikin.app.cli import main
+from minikin.base.files import file_digest
+from minikin.measure.report import read_report, schema
+
+ROOT = Path(__file__).parents[2]
+VILLAGE = ROOT / "recipes" / "village.toml"
+# the village family, a hundred times smaller
+TINY = [
+    "data.translation.train=['village:300']",
+    "data.summarization.train=['village:100']",
+    "data.dialogue.train=['village:100']",
+    "data.text.train=['village:30']",
+    "tokenizer.vocab_size=512",
+    "member.full.train.tokens=40960",
+    "member.mini.distill.tokens=20480",
+    "member.nano.distill.tokens=20480",
+    "measure.max_examples=12",
+    "measure.max_new_tokens=8",
+    "measure.resamples=50",
+    "threads=1",
+]
+SETTINGS = [part for override in TINY for part in ("--set", override)]
+MEMBERS = ("full", "mini", "nano")
+
+
+def minikin(capsys, monkeypatch, *words):
+    """Exit status, results and complaints of a command."""
+    monkeypatch.setattr(sys, "argv", ["minikin", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    return ended.value.code or 0, said.out, said.err
+
+
+def process(*words, **options):
+    command = [sys.executable, "-m", "minikin", *map(str, words)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, **options
+    )
+
+
+def weights(family):
+    return {name: file_digest(family / name / "model.safetensors") for name in MEMBERS}
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory):
+    """A family built without interruption."""
+    out = tmp_path_factory.mktemp("built") / "village"
+    built = process("build", VILLAGE, *SETTINGS, "--out", out)
+    said, complaints = built.communicate()
+    assert built.returncode == 0, complaints
+    assert f"report: {out / 'report.html'}" in said
+    return out
+
+
+def test_a_build_leaves_what_its_readers_expect(family):
+    for name in MEMBERS:
+        files = {path.name for path in (family / name).iterdir()}
+        assert files >= {
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "chat_template.jinja",
+            "README.md",
+            "provenance.json",
+            "manifest.json",
+        }
+        assert (family / name / "model.safetensors").stat().st_mode & 0o044 == 0o044
+    assert not any(path.name.startswith(".tmp") for path in family.rglob("*"))
+    page = (family / "report.html").read_text()
+    assert "<script" not in page
+    assert "http://www.w3.org" in page
+    assert page.count("<svg") == 5
+
+
+def test_the_report_is_what_its_schema_says(family):
+    stored = json.loads((family / "report.json").read_text())
+    report = read_report(family)
+    assert list(report.members) == list(stored["members"]) == list(MEMBERS)
+    for name, member in stored["members"].items():
+        assert set(schema()["$defs"]["MemberReport"]["required"]) <= set(member)
+        kept = report.members[name].retention["translation"]["bleu"]
+        assert kept.n == 12
+        assert member["efficiency"]["peak_rss_bytes"] > 1e8
+    full = report.members["full"]
+    assert all(interval.value in (0, 1) for metrics in full.retention.values() for interval in metrics.values())
+    assert {promise.name for promise in report.members["nano"].promises} == {
+        "translation",
+        "summarization",
+        "dialogue",
+        "memory",
+        "compute",
+    }
+
+
+def test_a_second_build_only_looks(family, capsys, monkeypatch):
+    before = weights(family)
+    status, _, progress = minikin(capsys, monkeypatch, "build", VILLAGE, *SETTINGS, "--out", family)
+    assert status == 0
+    for name in ("data", *MEMBERS, "answers/full"):
+        assert f"{name}: is up to date" in progress
+    assert weights(family) == before
+
+
+def test_a_changed_nano_leaves_the_others(family, tmp_path, capsys, monkeypatch):
+    copy = tmp_path / "village"
+    shutil.copytree(family, copy)
+    changed = ["--set", "member.nano.distill.learning_rate=0.002", "--set", "member.nano.distill.teacher_answers=8"]
+    status, _, progress = minikin(capsys, monkeypatch, "build", VILLAGE, *SETTINGS, *changed, "--out", copy)
+    assert status == 0, progress
+    assert "mini: is up to date" in progress
+    assert "written/nano: done" in progress
+    before, after = weights(family), weights(copy)
+    assert (before["full"], before["mini"]) == (after["full"], after["mini"])
+    assert before["nano"] != after["nano"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_build_killed_again_and_again_ends_with_the_same_weights(family, tmp_path, number):
+    out, kills = tmp_path / "village", 0
+    while True:
+        building = process("build", VILLAGE, *SETTINGS, "--out", out)
+        try:
+            # later each time, so that every stage is hit and the end is reached
+            building.communicate(timeout=4 + 4 * kills)
+        except subprocess.TimeoutExpired:
+            building.send_signal(number)
+            building.communicate()
+            assert building.returncode in (-number, 128 + number, 0)
+            kills += 1
+            continue
+        break
+    assert building.returncode == 0
+    assert kills >= 2
+    assert weights(out) == weights(family)
+    assert not any(path.name.startswith(".tmp") for path in out.glob("*"))
+
+
+def test_evaluation_with_other_settings_keeps_the_members(family, tmp_path, capsys, monkeypatch):
+    copy = tmp_path / "village"
+    shutil.copytree(family, copy)
+    status, _, progress = minikin(capsys, monkeypatch, "evaluate", copy, "--set", "measure.max_new_tokens=4")
+    assert status == 0, progress
+    assert weights(copy) == weights(family)
+    assert "at most 4 tokens" in read_report(copy).how["answers"]
+
+
+def test_a_plan_is_printed_before_anything_is_built(capsys, monkeypatch):
+    status, said, _ = minikin(capsys, monkeypatch, "plan", VILLAGE, "--json")
+    assert status == 0
+    counted = json.loads(said)
+    assert counted["mini"]["compute_ratio"] <= 0.5
+    status, said, _ = minikin(capsys, monkeypatch, "plan", VILLAGE)
+    assert "training operations" in said
+
+
+def test_a_member_answers_in_a_pipe(family):
+    talking = process("chat", family / "nano", stdin=subprocess.PIPE)
+    said, complaints = talking.communicate("Translate to German: the man\n\nSummarize: It was cold.\n/reset\nHello\n")
+    assert talking.returncode == 0, complaints
+    assert said.count("\n") == 3
+
+
+def test_help_answers_at_once():
+    started = time.monotonic()
+    said, _ = process("--help").communicate()
+    assert "build" in said
+    assert time.monotonic() - started < 2.0  # half a second alone; tests share their processors
+    loaded = "import sys, minikin.app.cli; print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True).stdout.strip() == "False"
+
+
+def damaged(family, name):
+    path = family / name
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+COMPLAINTS = {
+    "no recipe": (["build", "none.toml"], "none.toml: no such file; see the folder recipes/"),
+    "unknown field": (["build", VILLAGE, "--set", "sed=1"], "sed: unknown field; did you mean 'seed'?"),
+    "wrong type": (["plan", VILLAGE, "--set", "seed='x'"], "seed: found 'x'; input should be a valid integer"),
+    "no data": (["build", VILLAGE, "--set", "data.text.train=['none.jsonl']"], "none.jsonl: no such file"),
+    "impossible budget": (["plan", VILLAGE, "--set", "member.nano.compute='1/900'"], "member.nano: no shape has"),
+    "no family": (["report", "none"], "none: has no report.json; build the family first"),
+    "no member": (["chat", "none"], "none: no such folder; name a member's folder"),
+    "nothing to evaluate": (["evaluate", "none"], "none/recipe.json: is missing"),
+}
+
+
+@pytest.mark.parametrize(("words", "said"), COMPLAINTS.values(), ids=COMPLAINTS)
+def test_bad_input_is_one_line(words, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, complaints = minikin(capsys, monkeypatch, *words)
+    assert status == 1
+    assert out == ""
+    last = complaints.strip().splitlines()[-1]
+    assert last.startswith("minikin: ")
+    assert said in last
+    assert "Traceback" not in complaints
+
+
+def test_a_bad_record_stops_a_build_and_leaves_earlier_results(family, tmp_path, capsys, monkeypatch):
+    copy, records = tmp_path / "village", tmp_path / "records.jsonl"
+    shutil.copytree(family, copy)
+    records.write_text('{"source": "a", "source_lang": "en", "target_lang": "de"}\n')
+    words = ["build", VILLAGE, *SETTINGS, "--set", f"data.translation.train=['{records}']", "--out", copy]
+    status, _, complaints = minikin(capsys, monkeypatch, *words)
+    assert status == 1
+    assert f"{records}:1: lacks 'target'" in complaints
+    assert weights(copy) == weights(family)
+    assert read_report(copy) == read_report(family)
+
+
+def test_a_damaged_member_is_told(family, tmp_path, capsys, monkeypatch):
+    copy = tmp_path / "village"
+    shutil.copytree(family, copy)
+    damaged(copy, "nano/model.safetensors")
+    status, _, complaints = minikin(capsys, monkeypatch, "chat", copy / "nano")
+    assert status == 1
+    assert "nano/model.safetensors: is damaged" in complaints
+    status, _, complaints = minikin(capsys, monkeypatch, "evaluate", copy, "--set", "measure.max_new_tokens=5")
+    assert status == 1
+    assert "nano/model.safetensors: is damaged" in complaints
+
+
+def test_a_full_disk_is_told_and_earlier_results_stay(family, tmp_path):
+    copy = tmp_path / "village"
+    shutil.copytree(family, copy)
+
+    def small_files_only():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    changed = ["--set", "member.full.train.learning_rate=0.002"]
+    building = process("build", VILLAGE, *SETTINGS, *changed, "--out", copy, preexec_fn=small_files_only)
+    _, complaints = building.communicate()
+    assert building.returncode == 1, complaints
+    assert "cannot be written, the file grew beyond the allowed size" in complaints.strip().splitlines()[-1]
+    assert weights(copy) == weights(family)
+
+
+def test_a_second_build_in_the_same_folder_is_refused(family, tmp_path):
+    out = tmp_path / "village"
+    first = process("build", VILLAGE, *SETTINGS, "--out", out)
+    while not (out / ".lock").exists():
+        time.sleep(0.05)
+    time.sleep(0.2)
+    second = process("build", VILLAGE, *SETTINGS, "--out", out)
+    _, complaints = second.communicate()
+    first.kill()
+    first.communicate()
+    assert second.returncode == 1
+    assert "another build is at work here" in complaints

@@ -1,0 +1,120 @@
+"""Recipes: every mistake has its message; budgets become shapes that meet them."""
+
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from minikin.base.errors import PlanError, RecipeError
+from minikin.family.plan import Budget, plan, solve
+from minikin.family.reading import checked, read_recipe
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+VILLAGE = RECIPES / "village.toml"
+
+MISTAKES = {
+    "seed='x'": r"seed: found 'x'; input should be a valid integer",
+    "member.mini.distil.tokens=3": r"member\.mini\.distil: unknown field; did you mean 'distill'\?",
+    "sed=1": r"sed: unknown field; did you mean 'seed'\?",
+    "member.full.shape.hidden_sice=1": r"member\.full\.shape\.hidden_sice: unknown field; did you mean 'hidden_size'\?",
+    "data.translation.train=[]": r"data\.translation\.train: found \[\]; list should have at least 1 item",
+    "data.translation.train=['village:0']": r"data\.translation\.train\.0: expected village:COUNT",
+    "member.full.train.tokens=1.5": r"member\.full\.train\.tokens: found 1\.5; input should be a valid integer",
+    "member.full.train.tokens=0": r"member\.full\.train\.tokens: found 0; input should be greater than 0",
+    "member.mini.compute='3/2'": r"member\.mini\.compute: found '3/2'; input should be less than or equal to 1",
+    "member.mini.parent='big'": r"member\.mini\.parent: no member 'big' comes before 'mini'; before it come: full",
+    "member.nano.distill.teacher='me'": r"member\.nano\.distill\.teacher: no member 'me' comes before",
+    "member.mini.promise.translation=1.2": r"member\.mini\.promise\.translation: found 1\.2",
+    "name='a b'": r"name: found 'a b'; string should match pattern",
+    "member.mini.train.tokens=5": r"member\.mini: give either train or distill",
+    "tokenizer.vocab_size=1001": r"tokenizer\.vocab_size: found 1001; input should be a multiple of 8",
+}
+
+
+@pytest.mark.parametrize(("override", "said"), MISTAKES.items(), ids=MISTAKES)
+def test_a_mistake_is_named_with_its_path(override, said):
+    with pytest.raises(RecipeError, match=r"village\.toml: " + said):
+        read_recipe(VILLAGE, [override])
+
+
+def test_all_mistakes_are_named_at_once():
+    with pytest.raises(RecipeError, match=r"seed: .*; .*sed: unknown"):
+        read_recipe(VILLAGE, ["seed='x'", "sed=1"])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "no such file; see the folder recipes/"),
+        (b"name = ", "is not valid TOML"),
+        (b"name = '\xff'", "is not valid UTF-8 at byte 8"),
+        (b"", "data: is missing"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_told(tmp_path, content, said):
+    path = tmp_path / "a.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RecipeError, match=said):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize("override", ["seed", "=1", "a..b=1", "seed.x=1"])
+def test_an_override_that_is_none_is_told(override):
+    with pytest.raises(RecipeError, match=f"--set {override}: "):
+        read_recipe(VILLAGE, [override])
+
+
+def test_overrides_are_read_as_toml_or_else_as_text():
+    recipe = read_recipe(VILLAGE, ["seed=7", "name=other", "member.nano.distill.tokens=2e6"])
+    assert (recipe.seed, recipe.name, recipe.member["nano"].distill.tokens) == (7, "other", 2_000_000)
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_planned_members_meet_their_budgets_in_time(path):
+    recipe = read_recipe(path)
+    started = time.process_time()
+    planned = plan(recipe)
+    assert time.process_time() - started < 1
+    for name, member in recipe.member.items():
+        if member.shape is None:
+            found = planned[name]
+            assert 0.95 * member.compute <= found.compute_ratio <= member.compute
+            assert 0.95 * member.memory <= found.memory_ratio <= member.memory * 1.0001
+
+
+@pytest.mark.parametrize("vocab_size", [512, 2048, 8192, 65536])
+@pytest.mark.parametrize(("compute", "memory"), [(1 / 2, 1 / 4), (1 / 5, 1 / 10), (0.9, 0.9)])
+def test_no_budget_is_ever_exceeded(vocab_size, compute, memory):
+    recipe = read_recipe(VILLAGE, [f"tokenizer.vocab_size={vocab_size}"])
+    full = plan(recipe.model_copy(update={"member": {"full": recipe.member["full"]}}))["full"].config
+    budget = Budget(multiplied=int(full.multiplied * compute), parameters=int(full.parameters * memory))
+    found = solve(full, full, budget)
+    assert found.multiplied <= budget.multiplied
+    assert found.parameters <= budget.parameters
+
+
+def test_a_budget_that_nothing_meets_is_told():
+    with pytest.raises(PlanError, match=r"member\.nano: no shape has at most .* the smallest has .* a vocabulary"):
+        plan(read_recipe(VILLAGE, ["member.nano.compute='1/900'"]))
+
+
+def test_a_member_larger_than_its_parent_is_told():
+    shape = ", ".join(
+        f"{name} = {value}"
+        for name, value in {
+            "hidden_size": 128,
+            "num_hidden_layers": 6,
+            "intermediate_size": 288,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 24,
+            "hidden_size_per_layer_input": 128,
+        }.items()
+    )
+    budgets = 'compute = "1/2"\nmemory = "1/4"\n\n[member.mini.distill]'
+    assert budgets in VILLAGE.read_text()
+    text = VILLAGE.read_text().replace(budgets, f"shape = {{{shape}}}\n\n[member.mini.distill]")
+    with pytest.raises(PlanError, match=r"member\.mini\.shape: hidden_size is 128, larger than its parent's 96"):
+        plan(checked(tomllib.loads(text), "recipe"))

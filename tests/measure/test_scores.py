@@ -1,0 +1,176 @@
+"""Scores are sacrebleu's and rouge-score's; a member against itself keeps everything."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy
+import pytest
+from fakes import TINY, decoder_of, tokenizer
+from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+from minikin.measure.examine import examine
+from minikin.measure.limits import limits
+from minikin.measure.metrics import metrics_of, reply_f1
+from minikin.measure.records import Answer, Interval
+from minikin.measure.retention import (
+    cost_promise,
+    quality_promise,
+    ratio_interval,
+    resampled,
+    score_interval,
+    verdict,
+)
+from minikin.measure.tasks import questions, selections
+from minikin.text.records import Dialogue, Selection, Translation, Turn
+from minikin.text.village import village
+
+OUTPUTS = ["Der Mann geht in den Wald.", "Die Frau kauft einen roten Apfel.", "Heute regnet es.", "Ja."]
+REFERENCES = [
+    ("Der Mann geht in den Wald.",),
+    ("Die Frau kauft den roten Apfel.", "Eine Frau kauft einen Apfel."),
+    ("Es regnet heute.",),
+    ("Nein danke.",),
+]
+
+
+def answers(task, outputs=OUTPUTS, hits=(True, True, False, True)):
+    return [
+        Answer(task=task, group="", source="a b c", output=output, references=references, hit=hit)
+        for output, references, hit in zip(outputs, REFERENCES, hits, strict=True)
+    ]
+
+
+def score(metric, given):
+    return metric.score(metric.table(given).sum(0))
+
+
+@pytest.mark.parametrize(("name", "theirs"), [("bleu", BLEU()), ("chrf", CHRF())])
+def test_translation_scores_are_sacrebleus(name, theirs):
+    metric = next(metric for metric in metrics_of("translation") if metric.name == name)
+    streams = [[references[0] for references in REFERENCES], [(*references, None)[1] for references in REFERENCES]]
+    assert score(metric, answers("translation")) == pytest.approx(theirs.corpus_score(OUTPUTS, streams).score)
+    assert theirs.get_signature().format().split("|version")[0].split("|", 1)[1] in metric.signature
+
+
+def test_bleu_is_that_of_the_command_line(tmp_path):
+    (tmp_path / "outputs").write_text("\n".join(OUTPUTS) + "\n")
+    (tmp_path / "references").write_text("\n".join(references[0] for references in REFERENCES) + "\n")
+    command = [sys.executable, "-m", "sacrebleu", str(tmp_path / "references"), "-i", str(tmp_path / "outputs")]
+    said = subprocess.run([*command, "-w", "6"], capture_output=True, text=True, check=True).stdout
+    single = [replace(answer, references=answer.references[:1]) for answer in answers("translation")]
+    assert score(metrics_of("translation")[0], single) == pytest.approx(json.loads(said)["score"], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["rouge1", "rouge2", "rougeL"])
+def test_summary_scores_are_those_of_rouge_score(name):
+    metric = next(metric for metric in metrics_of("summarization") if metric.name == name.lower())
+    scorer = RougeScorer([name], use_stemmer=True)
+    best = [
+        max(scorer.score(reference, output)[name].fmeasure for reference in references)
+        for output, references in zip(OUTPUTS, REFERENCES, strict=True)
+    ]
+    assert score(metric, answers("summarization")) == pytest.approx(100 * numpy.mean(best))
+
+
+def test_hits_are_counted():
+    assert score(metrics_of("dialogue")[0], answers("dialogue")) == 75
+
+
+def test_reply_f1_shares_words():
+    assert reply_f1("The man, a friend", ["man friend"]) == 1
+    assert reply_f1("man", ["man friend"]) == pytest.approx(2 / 3)
+    assert reply_f1("", ["man"]) == 0
+
+
+@pytest.mark.parametrize("task", ["translation", "summarization", "dialogue"])
+def test_a_text_against_itself_is_perfect_and_a_member_keeps_all_of_itself(task):
+    perfect = answers(task, [references[0] for references in REFERENCES], (True,) * 4)
+    draws = resampled(4, 50, seed=1)
+    for metric in metrics_of(task):
+        table = metric.table(perfect)
+        assert metric.score(table.sum(0)) == pytest.approx(100)
+        kept = ratio_interval(table, table, metric.score, draws)
+        assert (kept.value, kept.low, kept.high, kept.n) == (1, 1, 1, 4)
+
+
+def test_an_interval_of_a_mean_is_as_wide_as_statistics_says():
+    hits = numpy.random.default_rng(1).random(400) < 0.5
+    metric = metrics_of("dialogue")[0]
+    table = numpy.column_stack((hits.astype(float), numpy.ones(400)))
+    found = score_interval(table, metric.score, resampled(400, 4000, seed=2))
+    assert found.high - found.low == pytest.approx(2 * 1.96 * 100 * (0.25 / 400) ** 0.5, rel=0.05)
+    assert found.low < found.value < found.high
+
+
+def test_pairing_narrows_the_interval_of_a_ratio():
+    generator = numpy.random.default_rng(3)
+    hard = generator.random(300)
+    full = numpy.column_stack((hard, numpy.ones(300)))
+    mini = numpy.column_stack((0.9 * hard, numpy.ones(300)))
+    kept = ratio_interval(mini, full, metrics_of("dialogue")[0].score, resampled(300, 500, seed=4))
+    assert kept.value == pytest.approx(0.9)
+    assert kept.high - kept.low < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0.96, 0.99, "kept"), (0.90, 0.94, "missed"), (0.94, 0.96, "undecided")]
+)
+def test_a_promise_is_judged_by_its_interval(low, high, expected):
+    interval = Interval(value=(low + high) / 2, low=low, high=high, n=10)
+    assert verdict(interval, 0.95) == expected
+    weak, strong = interval, Interval(value=1.0, low=1.0, high=1.0, n=10)
+    assert quality_promise("translation", 0.95, {"bleu": strong, "chrf": weak}).verdict == expected
+
+
+def test_a_cost_is_kept_up_to_its_limit():
+    assert cost_promise("memory", 0.25, 0.25).verdict == "kept"
+    assert cost_promise("memory", 0.25, 0.2501).verdict == "missed"
+
+
+def test_a_dialogue_asks_for_its_last_turn():
+    turns = tuple(Turn(role="ab"[index % 2], text=f"turn {index}") for index in range(4))
+    (question,) = questions([Dialogue(turns=turns)])
+    assert question.references == ("turn 3",)
+    assert [message.role for message in question.prompt] == ["user", "assistant", "user"]
+
+
+def test_made_selections_hold_the_true_turn_among_others():
+    dialogues = list(village("dialogue", 60, split="test", seed=1))
+    for dialogue, selection in zip(dialogues, selections(dialogues, seed=1), strict=True):
+        assert isinstance(selection, Selection)
+        assert selection.candidates[selection.answer] == dialogue.turns[-1].text
+        assert len(set(selection.candidates)) == len(selection.candidates) == 20
+
+
+def test_answers_keep_the_order_of_the_questions_whatever_the_batch():
+    decoder, tokens = decoder_of(replace(TINY, vocab_size=420)), tokenizer(420)
+    pairs = [
+        Translation(source="Der Mann " * (1 + index % 3), target="x", source_lang="de", target_lang="en")
+        for index in range(7)
+    ]
+    asked = list(questions(pairs))
+    found = [examine(decoder, tokens, asked, batch=size, max_new_tokens=5, watch=lambda _: None) for size in (1, 3, 7)]
+    assert found[0] == found[1] == found[2]
+    assert [answer.source for answer in found[0]] == [pair.source for pair in pairs]
+
+
+def test_limits_divide_all_answers_by_length_and_rarity():
+    given = [
+        Answer(
+            task="dialogue",
+            group="",
+            source="word " * (1 + index % 10),
+            output="",
+            references=("x",),
+            hit=index % 2 == 0,
+        )
+        for index in range(200)
+    ]
+    found = limits(given, {"word": 5}, 50, seed=1)
+    for by in ("length", "rarity"):
+        assert sum(bucket.score.n for bucket in found if bucket.by == by) == 200
+    assert len([bucket for bucket in found if bucket.by == "rarity"]) == 1

@@ -1,0 +1,82 @@
+"""Files to records, and every complaint about them."""
+
+import gzip
+import json
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from minikin.base.errors import DataError
+from minikin.text.records import Translation
+from minikin.text.sources import read, reversed_direction
+
+GOOD = {"source": "a", "target": "b", "source_lang": "en", "target_lang": "de"}
+
+
+def lines(path, *records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def test_every_kind_of_file_gives_the_same_records(tmp_path):
+    plain = lines(tmp_path / "a.jsonl", GOOD, GOOD | {"references": ["b", "c"]})
+    packed = tmp_path / "a.jsonl.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    table = tmp_path / "a.parquet"
+    rows = [GOOD | {"references": []}, GOOD | {"references": ["b", "c"]}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), table)
+    found = [list(read(path, "translation")) for path in (plain, packed, table)]
+    assert found[0] == found[1] == found[2]
+    assert found[0][1].references == ("b", "c")
+
+
+def test_a_pair_turned_twice_is_itself():
+    pair = Translation(source="a", target="b", source_lang="en", target_lang="de")
+    assert reversed_direction(pair).source_lang == "de"
+    assert reversed_direction(reversed_direction(pair)) == pair
+
+
+COMPLAINTS = [
+    ("translation", b"", "holds no record"),
+    ("translation", b"{\n", r"a\.jsonl:1: is not valid JSON"),
+    ("translation", b'{"source": "\xff"}\n', r"a\.jsonl:1: is not valid UTF-8 at byte 12"),
+    ("translation", b"[1]\n", r"a\.jsonl:1: found \[1\]; expected a JSON object"),
+    ("translation", b'{"source": "a"}\n', r"a\.jsonl:1: lacks 'target'; found source"),
+    ("translation", b'{"source": "a", "targt": "b"}\n', r"lacks 'target'; did you mean 'targt'\?"),
+    ("translation", b'{"source": "  ", "target": "b"}\n', 'source is "  "; expected a text that is not empty'),
+    ("translation", b'{"source": "a", "target": 3}\n', "target is 3; expected a text"),
+    ("summarization", b'{"document": "a", "summary": "b"}\n{"document": "a"}\n', r"a\.jsonl:2: lacks 'summary'"),
+    ("dialogue", b'{"turns": []}\n', r"turns is \[\]; expected a list of at least 2 turns"),
+    ("dialogue", b'{"turns": [{"role": "a", "text": "b"}, {"role": "a"}]}\n', r"turns\[1\]: lacks 'text'"),
+    (
+        "selection",
+        b'{"context": [{"role": "a", "text": "b"}], "role": "a", "candidates": ["x"], "answer": 1}\n',
+        "answer is 1; expected a whole number from 0 to 0",
+    ),
+    ("text", b'{"text": ' + b"[" * 100_000 + b"\n", "is nested too deeply"),
+]
+
+
+@pytest.mark.parametrize(("task", "content", "said"), COMPLAINTS, ids=range(len(COMPLAINTS)))
+def test_a_bad_file_is_told_with_its_line(tmp_path, task, content, said):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        list(read(path, task))
+
+
+def test_other_bad_files_are_told(tmp_path):
+    lines(tmp_path / "train.jsonl", GOOD)
+    (tmp_path / "a.jsonl.gz").write_bytes(b"not gzip")
+    (tmp_path / "a.parquet").write_bytes(b"not parquet")
+    (tmp_path / "a.csv").write_bytes(b"a,b")
+    for name, said in {
+        "trian.jsonl": r"no such file; did you mean .*train\.jsonl",
+        "none/a.jsonl": "no such file; is .* the right folder",
+        "a.jsonl.gz": "is not a whole gzip file",
+        "a.parquet": "is not a readable parquet file",
+        "a.csv": "cannot tell what kind of file this is",
+    }.items():
+        with pytest.raises(DataError, match=said):
+            list(read(tmp_path / name, "translation"))

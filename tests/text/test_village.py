@@ -1,0 +1,100 @@
+"""The built-in world: disjoint by meaning, grammatical, repeatable, cheap."""
+
+import time
+from random import Random
+
+import pytest
+
+from minikin.text.village import village
+from minikin.text.village.english import clause as english_clause
+from minikin.text.village.german import WEAK_ACCUSATIVE, thing_accusative
+from minikin.text.village.lexicon import PEOPLE, PLACES, THINGS, VERBS
+from minikin.text.village.meaning import draw_deed, draw_event
+
+TASKS = ("translation", "summarization", "dialogue", "text")
+
+
+def texts(record):
+    match vars(record):
+        case {"turns": turns}:
+            return tuple(turn.text for turn in turns)
+        case fields:
+            return tuple(value for value in fields.values() if isinstance(value, str) and len(value) > 2)
+
+
+def test_no_test_meaning_occurs_in_training():
+    chance = Random(5)
+    cores = {
+        split: {draw(chance, split).core for _ in range(30_000)}
+        for split in ("train", "test")
+        for draw in (draw_event,)
+    }
+    deeds = {split: {draw_deed(chance, split, "a").core for _ in range(30_000)} for split in ("train", "test")}
+    assert len(cores["test"]) > 500
+    assert not (cores["test"] | deeds["test"]) & (cores["train"] | deeds["train"])
+
+
+@pytest.mark.parametrize("task", ["translation", "summarization"])
+def test_no_test_text_occurs_in_training(task):
+    train = {texts(record)[0] for record in village(task, 30_000, split="train", seed=1)}
+    train |= {texts(record)[1] for record in village(task, 30_000, split="train", seed=1)}
+    for record in village(task, 500, split="test", seed=1):
+        assert not set(texts(record)) & train
+
+
+def test_every_word_of_the_test_was_seen_in_training():
+    train = {word for record in village("translation", 30_000, split="train", seed=1) for word in record.source.split()}
+    test = {word for record in village("translation", 500, split="test", seed=1) for word in record.source.split()}
+    assert len(test - train) <= 0.01 * len(test)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_village_repeats_itself_for_a_seed(task):
+    told = [list(village(task, 50, split="train", seed=seed)) for seed in (1, 1, 2)]
+    assert told[0] == told[1] != told[2]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_hundred_thousand_examples_take_less_than_twenty_seconds(task):
+    started = time.process_time()
+    assert sum(1 for _ in village(task, 100_000, split="train", seed=1)) == 100_000
+    assert time.process_time() - started < 20
+
+
+def test_both_languages_and_directions_occur():
+    pairs = list(village("translation", 200, split="train", seed=1))
+    assert {(pair.source_lang, pair.target_lang) for pair in pairs} == {("en", "de"), ("de", "en")}
+    assert all(text[0].isupper() and text[-1] in ".!?" for pair in pairs for text in (pair.source, pair.target))
+
+
+def test_a_selection_has_twenty_different_candidates_and_the_true_one():
+    for record in village("selection", 20, split="test", seed=1):
+        assert len(set(record.candidates)) == 20
+        assert 0 <= record.answer < 20
+
+
+def test_adjectives_and_articles_agree():
+    by_gender = {gender: next(thing for thing in THINGS if thing.gender == gender) for gender in "mfn"}
+    assert WEAK_ACCUSATIVE == {"m": "en", "f": "e", "n": "e"}
+    for gender, article in {"m": "den", "f": "die", "n": "das"}.items():
+        assert thing_accusative(by_gender[gender]) == f"{article} {by_gender[gender].german}"
+        assert thing_accusative(by_gender[gender], "rot").split()[1] == "rot" + WEAK_ACCUSATIVE[gender]
+
+
+def test_the_lexicon_has_every_form():
+    for person in PEOPLE:
+        assert person.nominative
+        assert person.accusative
+        assert person.dative
+    for thing in THINGS:
+        assert thing.german_plural
+        assert thing.colors[0] != thing.colors[1]
+    assert {verb.kind for verb in VERBS} == {"thing", "gift", "way"}
+    assert any(verb.prefix for verb in VERBS)
+    assert {verb.auxiliary for verb in VERBS} == {"hat", "ist"}
+    assert len(PLACES) > 10
+
+
+def test_a_clause_says_who_first():
+    event = draw_event(Random(3), "train")
+    assert english_clause(event).startswith(event.who.english)
