@@ -7,6 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "minikin"
 FLOORS = {
+    "__init__.py": 0,
     "base": 0,
     "text": 1,
     "model": 1,
@@ -17,7 +18,6 @@ FLOORS = {
     "family": 3,
     "app": 4,
     "__main__.py": 5,
-    "__init__.py": 0,
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -31,7 +31,6 @@ _STYLE: dict[Any, Any] = {
     "grid.alpha": 0.2,
     "xtick.color": _GREY,
     "ytick.color": _GREY,
-    "legend.frameon": False,
 }
 _MARKERS = ("o", "s", "^", "D")
 
@@ -62,7 +61,7 @@ def quality_against(report: FamilyReport, cost: str) -> str:
     axes[0].set_xticks(list(costs.values()), [f"{name}\n{value:.3g}" for name, value in costs.items()])
     axes[0].minorticks_off()
     axes[0].set(xlabel=label, ylabel="score", ylim=(0, 105))
-    axes[0].legend(loc="lower right")
+    axes[0].legend(loc="lower right", frameon=False, labelcolor=_GREY)
     return _svg(figure)
 
 
@@ -83,7 +82,7 @@ def loss_curves(report: FamilyReport) -> str:
             )
         axis.set(title=task, xlabel="million tokens", ylim=(0, None))
     axes[0].set_ylabel("held-out loss, nats a token")
-    axes[0].legend()
+    axes[0].legend(frameon=False, labelcolor=_GREY)
     return _svg(figure)
 
 
@@ -114,7 +113,7 @@ def limits_plot(report: FamilyReport, by: str) -> str:
         unit = "words in the input" if by == "length" else "times the rarest word was trained on"
         axis.set(title=f"{task} ({metrics_of(task)[0].name})", xlabel=unit, ylim=(0, 105))
     axes[0].set_ylabel("score")
-    axes[0].legend(loc="lower left")
+    axes[0].legend(loc="lower left", frameon=False, labelcolor=_GREY)
     return _svg(figure)
 
 
