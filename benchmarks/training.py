@@ -21,7 +21,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import Gemma4ForCausalLM, Gemma4TextConfig
 
-from minikin.base.device import describe, prepare
+from minikin.base.device import describe, prepare, products_dtype
 from minikin.family.plan import plan
 from minikin.family.reading import read_recipe
 from minikin.family.recipe import Recipe
@@ -72,12 +72,15 @@ def plain_transformers(config: Config, batch: Batch) -> Callable[[], None]:
 
 def minikin(config: Config, batch: Batch) -> Callable[[], None]:
     """What `minikin build` does in a step."""
+    dtype = products_dtype("auto")
     decoder = initialized(config, torch.Generator().manual_seed(1))
-    optimizers = Optimizers(decoder, Schedule(peak=1e-3, steps=10_000, warmup=0.1, decay=0.1), 0.05, 1.0)
+    optimizers = Optimizers(decoder, Schedule(peak=1e-3, steps=10_000, warmup=0.1, decay=0.1), 0.05, 1.0, dtype)
     objective = NextToken()
 
     def step() -> None:
-        torch.stack(list(objective.losses(decoder, batch).values())).sum().backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            losses = objective.losses(decoder, batch)
+        torch.stack(list(losses.values())).sum().backward()
         optimizers.step(0)
 
     return step
@@ -98,6 +101,7 @@ def serve(loop: str, recipe: Recipe, threads: int) -> None:
         if line.strip() == "profile":
             print(json.dumps(share_of_products(step)), flush=True)
             continue
+        step()  # the other loop had the caches until now
         started = time.perf_counter()
         for _ in range(int(line)):
             step()

@@ -137,11 +137,22 @@ def write_manifest(folder: Path) -> None:
 def verify(folder: Path) -> None:
     """Raise CheckpointError naming the first file that is not as the manifest says."""
     for name, entry in read_json(folder / MANIFEST).items():
-        path = folder / name
-        if not path.is_file():
-            raise CheckpointError(f"{path}: is missing; delete {folder} and build again")
-        if path.stat().st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:
-            raise CheckpointError(f"{path}: is damaged (not what {MANIFEST} says); delete {folder} and build again")
+        _verify(folder / name, entry)
+
+
+def verify_file(folder: Path, name: str) -> None:
+    """Raise CheckpointError if a file is missing or not as the manifest says."""
+    entries = read_json(folder / MANIFEST)
+    if name not in entries:
+        raise CheckpointError(f"{folder / MANIFEST}: does not list {name}; delete {folder} and build again")
+    _verify(folder / name, entries[name])
+
+
+def _verify(path: Path, entry: dict[str, Any]) -> None:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: is missing; delete {path.parent} and build again")
+    if path.stat().st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:
+        raise CheckpointError(f"{path}: is damaged (not what {MANIFEST} says); delete {path.parent} and build again")
 
 
 def _refusal(error: BaseException) -> str | None:

@@ -18,6 +18,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from minikin.base.files import storage_errors
+
 
 @final
 class Log:
@@ -28,10 +30,11 @@ class Log:
 
     def event(self, name: str, **fields: Any) -> None:
         """Append one JSON line."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         line = json.dumps({"time": round(time.time(), 3), "event": name, **fields}, ensure_ascii=False)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with storage_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
 
     def say(self, text: str) -> None:
         """One line for whoever watches."""
@@ -49,7 +52,8 @@ class Log:
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False, compact=True),
         )
-        with Progress(*columns, console=self._console, transient=True) as progress:
+        moving = self._console.is_terminal
+        with Progress(*columns, console=self._console, transient=True, disable=not moving) as progress:
             task = progress.add_task(title, total=total, completed=done, note="")
             yield Bar(progress, task, self._console, title, total)
 

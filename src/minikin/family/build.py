@@ -6,7 +6,7 @@ from pathlib import Path
 
 from minikin.base.device import prepare
 from minikin.base.errors import CheckpointError
-from minikin.base.files import write_json
+from minikin.base.files import verify, write_json
 from minikin.base.log import Log
 from minikin.family.plan import plan
 from minikin.family.recipe import Recipe
@@ -57,6 +57,7 @@ def _evaluated(site: Site) -> FamilyReport:
 
 def _run(site: Site, name: str, key: str, stage: Callable[[], None]) -> None:
     if site.store.holds(name, key):
+        verify(site.store.folder(name))
         site.log.say(f"{name}: is up to date")
         return
     site.log.event("stage begins", stage=name, key=key)

@@ -5,7 +5,7 @@ The descriptions here are the recipe reference in `docs/recipe.md`.
 
 import re
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -18,6 +18,10 @@ def _ratio(value: Any) -> Any:
 
 def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _weighed(value: Any) -> Any:
+    return {"source": value} if isinstance(value, str) else value
 
 
 def _source(value: str) -> str:
@@ -36,11 +40,20 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class WeighedSource(_Strict):
+    """A source to learn from; its name alone means a weight of 1."""
+
+    source: Source = Field(description="`village:COUNT`, `hub:OWNER/NAME` or a file.")
+    weight: float = Field(default=1.0, gt=0, description="How often it is seen for its size, against other sources.")
+
+
 class Data(_Strict):
     """Sources of one task: `village:COUNT`, `hub:OWNER/NAME`, or a .jsonl, .jsonl.gz or .parquet file."""
 
     share: float = Field(default=1.0, gt=0, description="Part of the training rows, relative to other tasks.")
-    train: list[Source] = Field(min_length=1, description="Sources to learn from.")
+    train: list[Annotated[WeighedSource, BeforeValidator(_weighed)]] = Field(
+        min_length=1, description="Sources to learn from: names, or `{source = NAME, weight = 2}`."
+    )
     test: list[Source] = Field(default=[], description="Held-out sources to measure on; never trained on.")
     select: list[Source] = Field(default=[], description="Held-out response selection, dialogue only.")
     both_directions: bool = Field(default=False, description="Learn and test every translation both ways.")
@@ -152,6 +165,9 @@ class Recipe(_Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Names the folder of the results.")
     seed: int = Field(default=1, ge=0, description="All chance follows from it.")
     threads: int = Field(default=0, ge=0, description="Threads to compute with; 0 for all cores.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        default="auto", description="Matrix products while training; auto is bfloat16 where the processor has it."
+    )
     data: Corpora
     tokenizer: Vocabulary = Vocabulary()
     member: dict[str, Member] = Field(min_length=1, description="Members by name, parents before children.")

@@ -19,12 +19,14 @@ from minikin.family.recipe import (
     Recipe,
     Shape,
     Vocabulary,
+    WeighedSource,
 )
 
 _TABLES: dict[str, type[BaseModel]] = {
     "": Recipe,
     "data": Corpora,
     "data.TASK": Data,
+    "data.TASK.train": WeighedSource,
     "tokenizer": Vocabulary,
     "member.NAME": Member,
     "member.NAME.shape": Shape,

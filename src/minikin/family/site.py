@@ -6,6 +6,7 @@ stage's version. What else a stage is given only tells where things are.
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from minikin.base.files import digest
 from minikin.base.log import Log
@@ -14,7 +15,7 @@ from minikin.family.recipe import Member, Recipe
 from minikin.family.store import Store
 from minikin.family.supply import fingerprint, sources_of
 
-_VERSION = "2"  # raise it when a stage begins to mean something else
+_VERSION = "3"  # raise it when a stage begins to mean something else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +33,13 @@ def data_key(site: Site) -> str:
     recipe = site.recipe
     tasks = sources_of(recipe.data)
     prints = [
-        fingerprint(recipe, source) for data in tasks.values() for source in (*data.train, *data.test, *data.select)
+        fingerprint(recipe, source)
+        for data in tasks.values()
+        for source in (*(weighed.source for weighed in data.train), *data.test, *data.select)
     ]
-    shape = recipe.data.model_dump_json(
-        exclude={"root": True, "prompt_weight": True, **{task: {"share"} for task in tasks}}
-    )
+    # how often rows are seen is the members' affair
+    proportions: Any = {task: {"share": True, "train": {"__all__": {"weight"}}} for task in tasks}
+    shape = recipe.data.model_dump_json(exclude={"root": True, "prompt_weight": True, **proportions})
     return digest(_VERSION, str(recipe.seed), shape, recipe.tokenizer.model_dump_json(), *prints)
 
 
@@ -44,10 +47,16 @@ def member_key(site: Site, name: str) -> str:
     """Key of a trained member: its data, shape, training, parent and teacher."""
     member = site.recipe.member[name]
     training = member.model_dump_json(include={"train", "distill", "parent"})
-    shares = json.dumps({task: data.share for task, data in sources_of(site.recipe.data).items()})
+    shares = json.dumps(
+        {
+            task: (data.share, *(weighed.weight for weighed in data.train))
+            for task, data in sources_of(site.recipe.data).items()
+        }
+    )
     above = [member_key(site, other) for other in _above(member)]
     shape = json.dumps(asdict(site.planned[name].config))
-    return digest(_VERSION, data_key(site), shape, training, shares, str(site.recipe.data.prompt_weight), name, *above)
+    weight, precision = str(site.recipe.data.prompt_weight), site.recipe.precision
+    return digest(_VERSION, data_key(site), shape, training, shares, weight, precision, name, *above)
 
 
 def answers_key(site: Site, name: str) -> str:

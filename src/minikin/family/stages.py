@@ -7,11 +7,12 @@ from dataclasses import asdict, replace
 from itertools import chain, islice
 from pathlib import Path
 
+from minikin.base.device import products_dtype
 from minikin.base.files import write_json, write_text
 from minikin.family.card import card, provenance
 from minikin.family.fitting import beginning, held_out, mixture, objective
 from minikin.family.site import Site, answers_key, data_key, member_key, teacher_of, written_key
-from minikin.family.supply import sources_of, test_records, training_records
+from minikin.family.supply import sources_of, test_records, training_records, training_sources
 from minikin.measure.examine import examine, fitted
 from minikin.measure.limits import words
 from minikin.measure.records import Answer
@@ -44,12 +45,12 @@ def prepare_data(site: Site) -> None:
         tokenizer.save(folder, next(iter(site.planned.values())).config.max_position_embeddings, chat_template())
         seen: Counter[str] = Counter()
         for task, data in tasks.items():
-            records = _counted(training_records(recipe, task), seen)
-            size = _write(folder / "train" / task, records, tokenizer)
-            site.log.say(f"  {task}: {size.documents:,} documents, {size.tokens:,} tokens")
-            held_out = test_records(recipe, task)
+            for number, records in enumerate(training_sources(recipe, task)):
+                size = _write(folder / "train" / task / str(number), _counted(records, seen), tokenizer)
+                source = data.train[number].source
+                site.log.say(f"  {task}, {source}: {size.documents:,} documents, {size.tokens:,} tokens")
             if data.test or data.select:
-                _write(folder / "test" / task, held_out, tokenizer)
+                _write(folder / "test" / task / "0", test_records(recipe, task), tokenizer)
         write_json(folder / "words.json", dict(seen.most_common()))
 
 
@@ -85,7 +86,8 @@ def train_member(site: Site, name: str) -> None:
     schedule = Schedule(
         peak=optimization.learning_rate, steps=steps, warmup=optimization.warmup, decay=optimization.decay
     )
-    optimizers = Optimizers(decoder, schedule, optimization.weight_decay, optimization.clip_norm)
+    dtype = products_dtype(site.recipe.precision)
+    optimizers = Optimizers(decoder, schedule, optimization.weight_decay, optimization.clip_norm, dtype)
     run = Run(
         title=name,
         steps=steps,
@@ -94,6 +96,7 @@ def train_member(site: Site, name: str) -> None:
         held_out=held_out(site, "test"),
         look_every=max(1, steps // _LOOKS),
         save_seconds=_SAVE_SECONDS,
+        dtype=dtype,
     )
     states = States(site.store.work(name, key), site.log.say)
     with site.log.bar(f"{name}: training", steps) as bar:

@@ -27,9 +27,14 @@ def sources_of(data: Corpora) -> dict[Task, Data]:
 
 def training_records(recipe: Recipe, task: Task) -> Iterator[Record]:
     """All training records of a task."""
+    for records in training_sources(recipe, task):
+        yield from records
+
+
+def training_sources(recipe: Recipe, task: Task) -> list[Iterator[Record]]:
+    """The training records of each source of a task."""
     data = sources_of(recipe.data)[task]
-    for source in data.train:
-        yield from _directed(_read(recipe, source, task, "train"), data)
+    return [_directed(_read(recipe, weighed.source, task, "train"), data) for weighed in data.train]
 
 
 def test_records(recipe: Recipe, task: Task) -> Iterator[Record]:

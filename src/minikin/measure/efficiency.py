@@ -20,6 +20,7 @@ from minikin.measure.records import Efficiency
 from minikin.model.cache import Cache
 from minikin.model.checkpoint import load, read_config
 from minikin.model.decoder import Decoder
+from minikin.model.generate import last
 
 _PREFILL_TOKENS, _DECODE_TOKENS, _RUNS = 256, 64, 5
 
@@ -59,7 +60,7 @@ def measured(folder: Path, threads: int) -> dict[str, float]:
 @torch.inference_mode()
 def _read(decoder: Decoder, tokens: torch.Tensor) -> None:
     positions = torch.arange(tokens.shape[1])[None]
-    decoder.logits(decoder(tokens, positions, torch.zeros_like(tokens))[:, -1])
+    decoder.logits(decoder(tokens, positions, torch.zeros_like(tokens), pick=last))
 
 
 @torch.inference_mode()

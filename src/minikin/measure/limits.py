@@ -13,15 +13,15 @@ _LEAST = 20  # fewer examples in a bucket say nothing
 
 def words(text: str) -> list[str]:
     """Lower-case words as both training counts and buckets see them."""
-    return [word.strip(".,;:!?\"'()") for word in text.lower().split()]
+    bare = (word.strip(".,;:!?–\"'()") for word in text.lower().split())
+    return [word for word in bare if word]
 
 
 def limits(answers: Sequence[Answer], frequency: Mapping[str, int], resamples: int, seed: int) -> tuple[Bucket, ...]:
     """Buckets of one task's answers, each with the first metric of the task."""
-    lengths = [float(len(answer.source.split())) for answer in answers]
+    lengths = [float(len(words(answer.source))) for answer in answers]
     rarity = [float(min(frequency.get(word, 0) for word in words(answer.source) or [""])) for answer in answers]
-    by_length = _buckets(lengths, "{low:.0f}–{high:.0f} words")
-    by_rarity = _buckets(rarity, "rarest word seen {low:,.0f}–{high:,.0f} times")
+    by_length, by_rarity = _buckets(lengths), _buckets(rarity)
     found = []
     for by, buckets in (("length", by_length), ("rarity", by_rarity)):
         for label, chosen in buckets:
@@ -33,7 +33,7 @@ def limits(answers: Sequence[Answer], frequency: Mapping[str, int], resamples: i
     return tuple(found)
 
 
-def _buckets(values: Sequence[float], label: str) -> list[tuple[str, list[int]]]:
+def _buckets(values: Sequence[float]) -> list[tuple[str, list[int]]]:
     """Quarters by value; equal values stay together, and a quarter with too few examples joins its neighbour."""
     edges = numpy.unique(numpy.quantile(values, (0.25, 0.5, 0.75)))
     places = numpy.searchsorted(edges, values, side="left")
@@ -47,7 +47,9 @@ def _buckets(values: Sequence[float], label: str) -> list[tuple[str, list[int]]]
     if len(groups) > 1 and len(groups[-1]) < _LEAST:
         last = groups.pop()
         groups[-1] += last
-    return [
-        (label.format(low=min(values[index] for index in group), high=max(values[index] for index in group)), group)
-        for group in groups
-    ]
+    return [(_range([values[index] for index in group]), group) for group in groups]
+
+
+def _range(values: Sequence[float]) -> str:
+    low, high = (f"{value:,.0f}" for value in (min(values), max(values)))
+    return low if low == high else f"{low}–{high}"

@@ -108,7 +108,8 @@ def limits_plot(report: FamilyReport, by: str) -> str:
                 capsize=2,
                 linewidth=1,
             )
-            labels = [bucket.label.removeprefix("rarest word seen ").removesuffix(" words") for bucket in buckets]
+            # a range as two lines: side by side four of them would overlap
+            labels = [bucket.label.replace("–", "–\n") for bucket in buckets]
             axis.set_xticks(range(len(labels)), labels, fontsize=8)
         unit = "words in the input" if by == "length" else "times the rarest word was trained on"
         axis.set(title=f"{task} ({metrics_of(task)[0].name})", xlabel=unit, ylim=(0, 105))

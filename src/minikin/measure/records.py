@@ -79,7 +79,10 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """A member's score on a part of the test examples."""
+    """A member's score on a part of the test examples.
+
+    `label` is the range of words in the input ("length"), or of how often its rarest word was trained on ("rarity").
+    """
 
     task: str
     by: Literal["length", "rarity"]

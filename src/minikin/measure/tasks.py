@@ -66,4 +66,4 @@ def _question(task: str, group: str, source: str, prompt: list[Message], referen
 
 
 def _said(prompt: list[Message]) -> str:
-    return "\n".join(f"{message.role}: {message.content}" for message in prompt)
+    return "\n".join(f"– {message.content}" for message in prompt)

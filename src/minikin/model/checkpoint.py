@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from minikin.base.errors import CheckpointError
+from minikin.base.files import MANIFEST, verify_file
 from minikin.model.config import FULL, SLIDING, Config
 from minikin.model.decoder import Decoder, empty
 
@@ -77,6 +78,8 @@ def load(folder: Path) -> Decoder:
     path = folder / WEIGHTS
     if not path.is_file():
         raise CheckpointError(f"{folder}: has no {WEIGHTS}; build the member again or point to another folder")
+    if (folder / MANIFEST).is_file():  # a folder that another program wrote has none
+        verify_file(folder, WEIGHTS)
     expected = {stored_name(name): tensor for name, tensor in decoder.state_dict().items()}
     try:
         with safe_open(path, framework="pt") as stored:

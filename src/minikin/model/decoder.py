@@ -3,6 +3,7 @@
 Reads bottom to top: `Decoder` embeds tokens, runs the layers and normalises; `Decoder.logits` is the tied head.
 """
 
+from collections.abc import Callable
 from typing import final
 
 import torch
@@ -16,6 +17,13 @@ from minikin.model.norm import RMSNorm
 from minikin.model.tables import TableGate, Tables
 
 _INITIAL_STD = 0.02  # Gemma's initializer_range
+
+Pick = Callable[[Tensor], Tensor]  # [batch, time, …] → the positions that are wanted, […, …]
+
+
+def everywhere(x: Tensor) -> Tensor:
+    """Picks every position."""
+    return x
 
 
 @final
@@ -37,13 +45,13 @@ class Layer(nn.Module):
         self.register_buffer("layer_scalar", torch.ones(1))
 
     def forward(
-        self, x: Hidden, offered: Tensor | None, rotation: Rotation, mask: Mask, cache: LayerCache | None
+        self, x: Hidden, offered: Tensor | None, rotation: Rotation, mask: Mask, cache: LayerCache | None, pick: Pick
     ) -> Hidden:
-        attended = self.self_attn(self.input_layernorm(x), rotation, mask, cache)
-        x = self.post_attention_layernorm.added(x, attended)
+        mixed = pick(self.self_attn(self.input_layernorm(x), rotation, mask, cache))
+        x = self.post_attention_layernorm.added(pick(x), self.self_attn.o_proj(mixed))
         x = self.post_feedforward_layernorm.added(x, self.mlp(self.pre_feedforward_layernorm(x)))
         if self.table is not None and offered is not None:
-            x = self.table(x, offered)
+            x = self.table(x, pick(offered))
         return x * self.layer_scalar
 
 
@@ -60,21 +68,38 @@ class Decoder(nn.Module):
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.frequencies = {kind: inverse_frequencies(config, kind) for kind in (SLIDING, FULL)}
 
-    def forward(self, tokens: Tokens, positions: Positions, documents: Documents, cache: Cache | None = None) -> Hidden:
-        """Normalised hidden states; a token sees earlier tokens of its own document, in `cache` and here."""
-        return self.norm(self.states(tokens, positions, documents, cache)[-1])
+    def forward(
+        self,
+        tokens: Tokens,
+        positions: Positions,
+        documents: Documents,
+        cache: Cache | None = None,
+        pick: Pick = everywhere,
+    ) -> Hidden:
+        """Normalised hidden states where `pick` takes them; the last layer computes no others.
+
+        A token sees earlier tokens of its own document, in `cache` and here.
+        """
+        return self.norm(self.states(tokens, positions, documents, cache, pick)[-1])
 
     def states(
-        self, tokens: Tokens, positions: Positions, documents: Documents, cache: Cache | None = None
+        self,
+        tokens: Tokens,
+        positions: Positions,
+        documents: Documents,
+        cache: Cache | None = None,
+        pick: Pick = everywhere,
     ) -> list[Hidden]:
-        """The residual stream before the first layer and after every layer, unnormalised."""
+        """The residual stream before the first layer and after every layer, unnormalised; the last where picked."""
         masks = self._masks(positions, documents, cache)
         rotations = {kind: rotation_at(positions, self.frequencies[kind]) for kind in masks}
         states, offered = self.embedded(tokens)
+        last = self.config.num_hidden_layers - 1
         for index, (kind, layer) in enumerate(zip(self.config.layer_types, self.layers, strict=True)):
             table = None if offered is None else offered[index]
             layer_cache = None if cache is None else cache.layers[index]
-            states.append(layer(states[-1], table, rotations[kind], masks[kind], layer_cache))
+            wanted = pick if index == last else everywhere
+            states.append(layer(states[-1], table, rotations[kind], masks[kind], layer_cache, wanted))
         return states
 
     def embedded(self, tokens: Tokens) -> tuple[list[Hidden], PerLayerInput | None]:
@@ -84,7 +109,10 @@ class Decoder(nn.Module):
 
     def logits(self, hidden: Tensor) -> Logits:
         """Scores of every next token, [..., hidden] → [..., vocab]."""
-        scores = hidden @ self.embed_tokens.weight.T
+        return self.capped(hidden @ self.embed_tokens.weight.T)
+
+    def capped(self, scores: Logits) -> Logits:
+        """Scores within the soft cap, if the model has one."""
         cap = self.config.final_logit_softcapping
         return scores if cap is None else cap * torch.tanh(scores / cap)
 

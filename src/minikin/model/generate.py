@@ -39,6 +39,11 @@ def padded(prompts: Sequence[Sequence[int]], pad_id: int) -> Padded:
     return Padded(tokens=tokens, positions=positions, documents=documents)
 
 
+def last(x: Tensor) -> Tensor:
+    """Picks the last column, where all rows end."""
+    return x[:, -1]
+
+
 def greedy(logits: Logits) -> Tensor:
     """The likeliest token of every row."""
     return logits.argmax(-1)
@@ -75,7 +80,7 @@ def stream(
     """One step at a time: (row, token) of every row that still speaks. Finished rows leave the batch."""
     start = padded(prompts, decoder.config.pad_token_id)
     cache = Cache.empty(decoder.config, len(prompts))
-    hidden = decoder(start.tokens, start.positions, start.documents, cache)[:, -1]
+    hidden = decoder(start.tokens, start.positions, start.documents, cache, last)
     rows, positions = torch.arange(len(prompts)), start.positions[:, -1:] + 1
     ends = torch.tensor(decoder.config.eos_token_ids)
     for _ in range(max_tokens):
@@ -87,7 +92,7 @@ def stream(
         if len(speaking) < len(rows):
             cache, rows, positions = cache.reordered(speaking), rows[speaking], positions[speaking]
         tokens = chosen[speaking][:, None]
-        hidden = decoder(tokens, positions, torch.zeros_like(tokens), cache)[:, -1]
+        hidden = decoder(tokens, positions, torch.zeros_like(tokens), cache, last)
         positions = positions + 1
 
 
@@ -98,7 +103,7 @@ def reply_log_probabilities(
     """Sum of log p of each reply after one prompt, and how many tokens it has; the prompt is computed once."""
     start = padded([prompt], decoder.config.pad_token_id)
     cache = Cache.empty(decoder.config, 1)
-    first = decoder(start.tokens, start.positions, start.documents, cache)[:, -1:]
+    first = decoder(start.tokens, start.positions, start.documents, cache, last)[:, None]
     cache = cache.reordered(torch.zeros(len(replies), dtype=torch.int64))
     width = max(map(len, replies))
     lengths = torch.tensor([len(reply) for reply in replies])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from minikin.base.shapes import Hidden, Mask, Positions
+from minikin.model.attention import attended
 from minikin.model.cache import LayerCache
 from minikin.model.config import FULL, Config
 from minikin.model.norm import RMSNorm, normalized
@@ -32,7 +33,6 @@ class Attention(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.head_dim, self.eps = config.head_dim, config.rms_norm_eps
-        self.grouped = config.num_attention_heads > config.num_key_value_heads
         queries = config.num_attention_heads * config.head_dim
         keys = config.num_key_value_heads * config.head_dim
         self.q_proj = nn.Linear(config.hidden_size, queries, bias=False)
@@ -42,17 +42,16 @@ class Attention(nn.Module):
         self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
         self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
 
-    def forward(self, x: Hidden, rotation: Rotation, mask: Mask, cache: LayerCache | None) -> Hidden:
+    def forward(self, x: Hidden, rotation: Rotation, mask: Mask, cache: LayerCache | None) -> Tensor:
+        """What the heads say, [batch, time, heads · head_dim]; `o_proj` is left to the caller, who may pick first."""
         heads = (*x.shape[:-1], -1, self.head_dim)
         query = rotate(self.q_norm(self.q_proj(x).view(heads)), rotation).transpose(1, 2)
         key = rotate(self.k_norm(self.k_proj(x).view(heads)), rotation).transpose(1, 2)
         value = normalized(self.v_proj(x).view(heads), self.eps).transpose(1, 2)
         if cache is not None:
             key, value = cache.extended(key, value)
-        mixed = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, scale=1.0, enable_gqa=self.grouped
-        )
-        return self.o_proj(mixed.transpose(1, 2).reshape(*x.shape[:-1], -1))
+        mixed = attended(query, key, value, mask)
+        return mixed.transpose(1, 2).flatten(2)
 
 
 @final

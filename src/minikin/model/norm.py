@@ -15,6 +15,19 @@ def normalized(x: Tensor, eps: float) -> Tensor:
     return _Normalized.apply(x, eps)  # type: ignore[no-any-return]
 
 
+def inverse_rms(x: Tensor, eps: float) -> Tensor:
+    """1 / √(mean(x²) + eps), [..., 1], in float32 or better."""
+    exact = torch.promote_types(x.dtype, torch.float32)
+    squared = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact).square_()
+    return squared.div_(x.shape[-1]).add_(eps).rsqrt_()
+
+
+def normalized_gradient(gradient: Tensor, z: Tensor, inverse: Tensor) -> Tensor:
+    """dx from dz, for z = x · inverse_rms(x): inverse · (dz − z · mean(dz · z))."""
+    mean = torch.linalg.vecdot(gradient, z).unsqueeze_(-1).div_(-z.shape[-1])
+    return torch.addcmul(gradient, z, mean).mul_(inverse)
+
+
 @final
 class RMSNorm(nn.Module):
     """Normalisation with a learned scale."""
@@ -35,16 +48,12 @@ class RMSNorm(nn.Module):
 class _Normalized(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
-        squared = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
-        scale = squared.div_(x.shape[-1]).add_(eps).rsqrt_()
-        z = x * scale
-        ctx.save_for_backward(z, scale)
+        inverse = inverse_rms(x, eps)
+        z = x * inverse
+        ctx.save_for_backward(z, inverse)
         return z
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        # dx = scale · (dz − z · mean(dz · z))
-        z, scale = ctx.saved_tensors
-        mean = torch.linalg.vecdot(gradient, z).unsqueeze_(-1).div_(-z.shape[-1])
-        return torch.addcmul(gradient, z, mean).mul_(scale), None
+        return normalized_gradient(gradient, *ctx.saved_tensors), None

@@ -4,7 +4,7 @@ All layers' rows of a token lie side by side in one table [vocab, layers · tabl
 one stretch of memory; a projection of the input embedding is mixed in (Gemma 3n, Gemma 4).
 """
 
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from minikin.base.shapes import Hidden, PerLayerInput, Tokens
 from minikin.model.config import Config
-from minikin.model.norm import RMSNorm, normalized
+from minikin.model.norm import RMSNorm, inverse_rms, normalized_gradient
 
 
 @final
@@ -27,12 +27,47 @@ class Tables(nn.Module):
         self.per_layer_projection_norm = RMSNorm(self.width, config.rms_norm_eps)
 
     def forward(self, tokens: Tokens, embedded: Hidden) -> tuple[PerLayerInput, ...]:
+        """(scale · norm(projection / √hidden) + rows · √width) / √2, a tensor [batch, time, table] a layer."""
         shape = (*tokens.shape, self.layers, self.width)
-        # (scale · norm(projection / √hidden) + rows · √width) / √2, with its factors moved to where they are cheap
+        rows = self.embed_tokens_per_layer(tokens).view(shape)
+        projected = self.per_layer_model_projection(embedded).view(shape)
+        # the projection is not divided by √hidden: the normalisation takes that out again, but for its eps
         norm = self.per_layer_projection_norm
-        projected = normalized(self.per_layer_model_projection(embedded).view(shape), norm.eps * embedded.shape[-1])
-        rows = self.embed_tokens_per_layer(tokens).view(shape) * (self.width / 2) ** 0.5
-        return torch.addcmul(rows, projected, norm.weight * 2**-0.5).unbind(2)
+        return _Mixed.apply(
+            rows, projected, norm.weight * 2**-0.5, norm.eps * embedded.shape[-1], (self.width / 2) ** 0.5
+        )
+
+
+class _Mixed(torch.autograd.Function):
+    """factor · rows + scale · normalised projection, with a hand-written gradient.
+
+    All layers' tables together outgrow the processor's cache, so it goes layer by layer in both directions: a step
+    of the village's full model became 8 % faster.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Tensor, projected: Tensor, scale: Tensor, eps: float, factor: float
+    ) -> tuple[Tensor, ...]:
+        inverse = inverse_rms(projected, eps)
+        ctx.save_for_backward(projected, inverse, scale)
+        ctx.factor = factor
+        layers = zip(rows.unbind(2), projected.unbind(2), inverse.unbind(2), strict=True)
+        mixed = ((part * inverse * scale).add_(row, alpha=factor) for row, part, inverse in layers)
+        return tuple(layer.to(projected.dtype) for layer in mixed)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        projected, inverse, scale = ctx.saved_tensors
+        to_rows, to_projected = inverse.new_empty(projected.shape), torch.empty_like(projected)
+        to_scale = torch.zeros_like(scale)
+        for layer, gradient in enumerate(gradients):
+            z = projected[:, :, layer] * inverse[:, :, layer]
+            torch.mul(gradient, ctx.factor, out=to_rows[:, :, layer])
+            to_projected[:, :, layer] = normalized_gradient(gradient * scale, z, inverse[:, :, layer])
+            to_scale += (gradient * z).sum((0, 1))
+        return to_rows, to_projected, to_scale, None, None
 
 
 @final

@@ -61,6 +61,6 @@ def write_corpus(folder: Path, examples: Iterable[Example], vocab_size: int) -> 
     size = CorpusSize(documents=len(starts) - 1, tokens=starts[-1], answer_tokens=answers)
     if not size.tokens:
         raise DataError(f"{folder.name}: no example to write; check the recipe's data")
-    numpy.asarray(starts, dtype=numpy.int64).tofile(folder / _STARTS)
+    (folder / _STARTS).write_bytes(numpy.asarray(starts, dtype=numpy.int64).tobytes())
     (folder / _ABOUT).write_text(json.dumps({"dtype": dtype.name, "size": vars(size)}))
     return size

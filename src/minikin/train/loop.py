@@ -22,7 +22,8 @@ from minikin.train.state import Point, Reached, States
 class Run:
     """One training: what to fit on what, for how long, and how often to look and to save.
 
-    `batch_at` gives the batch of a step; `held_out` the loss of each task on unseen documents.
+    `batch_at` gives the batch of a step; `held_out` the loss of each task on unseen documents. Matrix products are
+    made in `dtype`; weights, sums and whatever is looked at stay in float32.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Run:
     held_out: Callable[[Decoder], dict[str, float]]
     look_every: int
     save_seconds: float
+    dtype: torch.dtype
 
 
 @dataclass(kw_only=True)
@@ -79,7 +81,8 @@ def fit(
 
 
 def _step(decoder: Decoder, objective: Objective, optimizers: Optimizers, run: Run, step: int) -> float:
-    parts = objective.losses(decoder, run.batch_at(step))
+    with torch.autocast("cpu", torch.bfloat16, enabled=run.dtype == torch.bfloat16):
+        parts = objective.losses(decoder, run.batch_at(step))
     loss = torch.stack(list(parts.values())).sum()
     value = loss.item()
     if math.isfinite(value):

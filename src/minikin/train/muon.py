@@ -19,13 +19,16 @@ _RMS = 0.2
 
 @final
 class Muon:
-    """Momentum and step of many matrices; their state is one tensor [matrices, rows, columns] a shape."""
+    """Momentum and step of many matrices; their state is one tensor [matrices, rows, columns] a shape.
 
-    def __init__(self, matrices: Sequence[nn.Parameter], weight_decay: float) -> None:
+    Products are made in `dtype`; published runs use bfloat16, where the processor has it.
+    """
+
+    def __init__(self, matrices: Sequence[nn.Parameter], weight_decay: float, dtype: torch.dtype) -> None:
         shapes = dict.fromkeys(tuple(matrix.shape) for matrix in matrices)
         self._alike = [[matrix for matrix in matrices if tuple(matrix.shape) == shape] for shape in shapes]
         self._momenta = [torch.zeros(len(alike), *alike[0].shape) for alike in self._alike]
-        self._weight_decay = weight_decay
+        self._weight_decay, self._dtype = weight_decay, dtype
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
@@ -33,7 +36,7 @@ class Muon:
         for alike, momentum in zip(self._alike, self._momenta, strict=True):
             gradients = torch.stack([_gradient(matrix) for matrix in alike])
             momentum.lerp_(gradients, 1 - _MOMENTUM)
-            updates = orthogonal(gradients.lerp_(momentum, _MOMENTUM))
+            updates = orthogonal(gradients.lerp_(momentum, _MOMENTUM).to(self._dtype)).float()
             length = _RMS * max(alike[0].shape) ** 0.5
             weights: list[Tensor] = list(alike)
             _foreach_mul_(weights, 1 - learning_rate * self._weight_decay)

@@ -1,29 +1,24 @@
 """What a training step minimises: the next token, or a teacher's view of it.
 
-Losses come back as named parts whose sum is minimised. Logits are made only where a token counts,
-and in chunks: over a large vocabulary they are the largest tensors of a step.
+Losses come back as named parts whose sum is minimised. Nothing is computed where no token counts.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
 from minikin.base.errors import TrainingError
 from minikin.base.shapes import Logits
 from minikin.model.decoder import Decoder
 from minikin.text.batches import Batch
+from minikin.train.head import head_losses
 from minikin.train.teacher import Teacher
 
-# logits of one chunk take at most 64 MB in float32
-_CHUNK_LOGITS = 1 << 24
-
 Parts = dict[str, Tensor]
-ChunkLoss = Callable[[slice], Tensor]
 
 
 class Objective(Protocol):
@@ -38,13 +33,13 @@ class NextToken:
 
     def losses(self, decoder: Decoder, batch: Batch) -> Parts:
         counted = counted_positions(batch)
-        hidden = decoder(batch.tokens, batch.positions, batch.documents)[counted]
-        targets, weights = batch.targets[counted], batch.weights[counted]
+        hidden = decoder(batch.tokens, batch.positions, batch.documents, pick=counted.pick)
 
-        def chunk_loss(part: slice) -> Tensor:
-            return weighted_cross_entropy(decoder.logits(hidden[part]), targets[part], weights[part])
+        def losses(logits: Logits, part: slice) -> Tensor:
+            return weighted_cross_entropy(logits, counted.targets[part], counted.shares[part])[None]
 
-        return {"truth": _summed(chunk_loss, len(hidden), decoder) / weights.sum()}
+        (truth,) = head_losses(decoder, hidden, losses)
+        return {"truth": truth}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,29 +58,43 @@ class Distill:
 
     def losses(self, decoder: Decoder, batch: Batch) -> Parts:
         counted = counted_positions(batch)
-        wise = self.teacher.hidden(batch)[counted]
-        hidden = decoder(batch.tokens, batch.positions, batch.documents)[counted]
-        targets, weights = batch.targets[counted], batch.weights[counted]
+        wise = self.teacher.hidden(batch, counted.pick)
+        hidden = decoder(batch.tokens, batch.positions, batch.documents, pick=counted.pick)
 
-        def chunk_loss(part: slice) -> Tensor:
-            logits = decoder.logits(hidden[part])
-            kl = weighted_forward_kl(logits, self.teacher.logits(wise[part]), weights[part], self.temperature)
-            return torch.stack((kl, weighted_cross_entropy(logits, targets[part], weights[part])))
+        def losses(logits: Logits, part: slice) -> Tensor:
+            shares = counted.shares[part]
+            kl = weighted_forward_kl(logits, self.teacher.logits(wise[part]), shares, self.temperature)
+            truth = weighted_cross_entropy(logits, counted.targets[part], shares)
+            return torch.stack(((1 - self.truth_share) * kl, self.truth_share * truth))
 
-        kl, truth = _summed(chunk_loss, len(hidden), decoder) / weights.sum()
-        parts = {"kl": (1 - self.truth_share) * kl, "truth": self.truth_share * truth}
+        kl, truth = head_losses(decoder, hidden, losses)
+        parts = {"kl": kl, "truth": truth}
         if self.hidden_weight:
             distance = 1 - functional.cosine_similarity(hidden, wise[:, self.teacher.kept_hidden], dim=-1)
-            parts["hidden"] = self.hidden_weight * (distance * weights).sum() / weights.sum()
+            parts["hidden"] = self.hidden_weight * (distance * counted.shares).sum()
         return parts
 
 
-def counted_positions(batch: Batch) -> Tensor:
-    """Mask of the positions that count; raises TrainingError if none does."""
-    counted = batch.weights > 0
-    if not counted.any():
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """The positions of a batch that count: where they are in batch · time, what follows, and their shares of 1."""
+
+    places: Tensor
+    targets: Tensor
+    shares: Tensor
+
+    def pick(self, x: Tensor) -> Tensor:
+        """[batch, time, …] → [chosen, …]"""
+        return x.flatten(0, 1).index_select(0, self.places)
+
+
+def counted_positions(batch: Batch) -> Counted:
+    """Where the batch's weights are above zero; raises TrainingError if nowhere."""
+    places = batch.weights.flatten().nonzero()[:, 0]
+    if not len(places):
         raise TrainingError("a batch has no token to learn from; check that the data's answers are not empty")
-    return counted
+    weights = batch.weights.flatten()[places]
+    return Counted(places=places, targets=batch.targets.flatten()[places], shares=weights / weights.sum())
 
 
 def weighted_cross_entropy(logits: Logits, targets: Tensor, weights: Tensor) -> Tensor:
@@ -113,18 +122,3 @@ def held_out_loss(decoder: Decoder, batches: Iterator[Batch]) -> float:
         total += float(NextToken().losses(decoder, batch)["truth"]) * batch_weight
         weight += batch_weight
     return total / weight
-
-
-def _summed(chunk_loss: ChunkLoss, count: int, decoder: Decoder) -> Tensor:
-    size = max(1, _CHUNK_LOGITS // decoder.config.vocab_size)
-    parts = [slice(start, start + size) for start in range(0, count, size)]
-    if len(parts) == 1:
-        return chunk_loss(parts[0])
-    # the logits of a chunk are computed again in the backward pass instead of kept
-    return torch.stack([_again(chunk_loss, part) for part in parts]).sum(0)
-
-
-def _again(chunk_loss: ChunkLoss, part: slice) -> Tensor:
-    loss = checkpoint(chunk_loss, part, use_reentrant=False)
-    assert isinstance(loss, Tensor)
-    return loss

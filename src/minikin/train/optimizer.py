@@ -34,9 +34,11 @@ class Schedule:
 class Optimizers:
     """The two optimizers of one decoder, stepped as one."""
 
-    def __init__(self, decoder: nn.Module, schedule: Schedule, weight_decay: float, clip_norm: float) -> None:
+    def __init__(
+        self, decoder: nn.Module, schedule: Schedule, weight_decay: float, clip_norm: float, dtype: torch.dtype
+    ) -> None:
         matrices, others = _sorted_parameters(decoder)
-        self._muon = Muon(matrices, weight_decay)
+        self._muon = Muon(matrices, weight_decay, dtype)
         self._adamw = AdamW(others, lr=schedule.peak, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
         self._parameters = [*matrices, *others]
         self._schedule, self._clip_norm = schedule, clip_norm

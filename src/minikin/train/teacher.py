@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from minikin.base.shapes import Hidden, Logits
-from minikin.model.decoder import Decoder
+from minikin.model.decoder import Decoder, Pick
 from minikin.text.batches import Batch
 
 
@@ -16,10 +16,10 @@ class Teacher:
     decoder: Decoder
     kept_hidden: tuple[int, ...]
 
-    def hidden(self, batch: Batch) -> Hidden:
-        """Its last hidden states on a batch."""
+    def hidden(self, batch: Batch, pick: Pick) -> Hidden:
+        """Its last hidden states where they are picked on a batch."""
         with torch.no_grad():
-            return self.decoder(batch.tokens, batch.positions, batch.documents)
+            return self.decoder(batch.tokens, batch.positions, batch.documents, pick=pick)
 
     def logits(self, hidden: Hidden) -> Logits:
         """Its scores of every next token."""
