@@ -10,8 +10,9 @@ from transformers import AutoModelForCausalLM
 from minikin.base.errors import CheckpointError
 from minikin.model.cache import Cache
 from minikin.model.checkpoint import load, read_config, save
-from minikin.model.generate import generate, greedy, reply_log_probabilities, sampler
+from minikin.model.generate import generate, greedy, last, reply_log_probabilities, sampler
 from minikin.model.norm import normalized
+from minikin.model.tables import mixed
 
 every_shape = pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
 
@@ -61,6 +62,25 @@ def test_decoding_by_pieces_equals_one_pass(config):
     stretches = [slice(0, 17), slice(17, 18), slice(18, 19), slice(19, 40)]
     parts = [decoder.logits(decoder(tokens[:, s], positions[:, s], owners[:, s], cache)) for s in stretches]
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=2e-5, rtol=1e-5)
+
+
+@every_shape
+@torch.no_grad()
+def test_picking_positions_changes_none_of_them(config):
+    decoder = decoder_of(config)
+    tokens, positions, owners = one_document(2, 20)
+    whole = decoder(tokens, positions, owners)
+    torch.testing.assert_close(decoder(tokens, positions, owners, pick=last), whole[:, -1])
+    torch.testing.assert_close(decoder(tokens, positions, owners, pick=lambda x: x[:, 3:9]), whole[:, 3:9])
+
+
+@every_shape
+def test_training_and_answering_compute_the_same(config):
+    decoder = decoder_of(config)
+    tokens, positions, owners = one_document(2, 20)
+    learned = decoder(tokens, positions, owners)
+    with torch.no_grad():
+        torch.testing.assert_close(decoder(tokens, positions, owners), learned)
 
 
 @every_shape
@@ -117,6 +137,12 @@ def test_the_hand_written_gradient_is_right():
     assert torch.autograd.gradcheck(lambda given: normalized(given, 1e-6), x)
     theirs = torch.nn.functional.rms_norm(x, (5,), eps=1e-6)
     torch.testing.assert_close(normalized(x, 1e-6), theirs)
+
+
+def test_the_hand_written_gradient_of_tables_is_right():
+    rows, projected = (torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    scale = torch.randn(4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *given: mixed(*given, 1e-6, 0.7), (rows, projected, scale))
 
 
 @every_shape

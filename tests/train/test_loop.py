@@ -45,6 +45,12 @@ def a_run(folder, steps=STEPS, watch=lambda *_: None, save_seconds=0.0, decoder=
     return decoder, reached, said
 
 
+def gradient(decoder, rows):
+    """Of the next token's loss, all parameters' in one vector."""
+    truth = NextToken().losses(decoder, rows)["truth"]
+    return torch.cat([slope.flatten() for slope in torch.autograd.grad(truth, list(decoder.parameters()))])
+
+
 def same(one, other):
     return all(torch.equal(one.state_dict()[name], tensor) for name, tensor in other.state_dict().items())
 
@@ -55,18 +61,19 @@ def test_training_lowers_the_loss(tmp_path):
     assert reached.curve[-1].held_out["a"] < reached.curve[0].held_out["a"]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, number):
-    whole, reached, _ = a_run(tmp_path / "whole")
+def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, number, dtype):
+    whole, reached, _ = a_run(tmp_path / "whole", dtype=dtype)
 
     def stop(step, *_):
         if step == 5:
             os.kill(os.getpid(), number)
 
     with pytest.raises(Interrupted, match=r"stopped after step 5 of 12; saved in .*step-00000005") as caught:
-        a_run(tmp_path / "states", watch=stop)
+        a_run(tmp_path / "states", watch=stop, dtype=dtype)
     assert caught.value.exit_code == 128 + number
-    resumed, again, _ = a_run(tmp_path / "states", decoder=decoder_of(seed=99))
+    resumed, again, _ = a_run(tmp_path / "states", decoder=decoder_of(seed=99), dtype=dtype)
     assert same(resumed, whole)
     assert [point.loss for point in again.curve] == [point.loss for point in reached.curve]
 
@@ -96,6 +103,23 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path):
         a_run(tmp_path / "states", watch=spoil, decoder=decoder)
     assert sorted(path.name for path in (tmp_path / "states").iterdir())[-1] == "step-00000003"
     assert not any(parameter.isnan().any() for name, parameter in decoder.named_parameters() if "embed" not in name)
+
+
+def test_parts_of_a_loss_are_only_minimised_together():
+    decoder, rows = decoder_of(), documents(2, 24)
+    teacher = Teacher(decoder=decoder_of(seed=3), kept_hidden=tuple(range(TINY.hidden_size)))
+    parts = Distill(teacher=teacher, truth_share=0.5).losses(decoder, rows)
+    with pytest.raises(AssertionError, match="can only be minimised as their sum"):
+        parts["kl"].backward()
+
+
+def test_products_in_bfloat16_point_the_same_way():
+    decoder, rows = decoder_of(), documents(4, 24)
+    exact = gradient(decoder, rows)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = gradient(decoder, rows)
+    assert not torch.equal(rough, exact)
+    assert torch.nn.functional.cosine_similarity(rough, exact, dim=0) > 0.99
 
 
 def test_the_schedule_rises_stays_and_falls():
@@ -158,9 +182,14 @@ def test_chunked_losses_and_gradients_equal_whole_ones(monkeypatch):
 def test_only_tokens_that_count_are_learned():
     decoder, rows = decoder_of(), documents(2, 24)
     hidden = decoder(rows.tokens, rows.positions, rows.documents)
-    expected = weighted_cross_entropy(
-        decoder.logits(hidden).flatten(0, 1), rows.targets.flatten(), rows.weights.flatten()
-    )
-    torch.testing.assert_close(NextToken().losses(decoder, rows)["truth"], expected / rows.weights.sum())
+    logits = decoder.logits(hidden).flatten(0, 1)
+    expected = weighted_cross_entropy(logits, rows.targets.flatten(), rows.weights.flatten()) / rows.weights.sum()
+    found = NextToken().losses(decoder, rows)["truth"]
+    torch.testing.assert_close(found, expected)
+    parameters = list(decoder.parameters())
+    for one, other in zip(
+        torch.autograd.grad(found, parameters), torch.autograd.grad(expected, parameters), strict=True
+    ):
+        torch.testing.assert_close(one, other)
     with pytest.raises(TrainingError, match="no token to learn from"):
         NextToken().losses(decoder, replace(rows, weights=torch.zeros_like(rows.weights)))
