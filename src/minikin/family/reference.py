@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterator
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -73,6 +73,8 @@ def _type(field: FieldInfo) -> str:
 def _name(annotation: Any) -> str:
     if isinstance(annotation, UnionType):
         return _name(next(part for part in get_args(annotation) if part is not type(None)))
+    if get_origin(annotation) is Literal:
+        return " or ".join(get_args(annotation))
     if get_args(annotation):
         origin = getattr(annotation, "__origin__", annotation)
         if origin is list:
