@@ -24,7 +24,7 @@ def test_the_report_schema_is_generated():
     assert json.loads((ROOT / "docs" / "report.schema.json").read_text()) == schema(), "run make docs"
 
 
-@pytest.mark.parametrize("command", sorted(set(re.findall(r"minikin ([a-z]+) ", README))))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"(?:`|bin/)minikin ([a-z]+) ", README))))
 def test_commands_of_the_readme_exist(command):
     assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
