@@ -2,8 +2,13 @@
 
 import pytest
 import torch
+from hypothesis import settings
 
 from minikin.base.device import prepare
+
+# a law is no stopwatch: on a busy machine any example can be slow
+settings.register_profile("laws", deadline=None)
+settings.load_profile("laws")
 
 
 @pytest.fixture(autouse=True)

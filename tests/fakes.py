@@ -78,7 +78,7 @@ def corpus(folder: Path, count: int = 60, longest: int = 30, vocab_size: int = 3
 def mixture(folder: Path, batch_rows: int = 4, length: int = 16) -> Mixture:
     """Two small corpora, mixed two to one."""
     shares = [
-        Share(name=name, rows=PackedCorpus(corpus(folder / name, seed=seed), length, 0.1), share=share)
+        Share(task=name, name=name, rows=PackedCorpus(corpus(folder / name, seed=seed), length, 0.1), share=share)
         for name, seed, share in (("a", 5, 2.0), ("b", 6, 1.0))
     ]
     return Mixture(shares, batch_rows, seed=7)

@@ -32,6 +32,7 @@ TINY = [
     "measure.max_new_tokens=8",
     "measure.resamples=50",
     "threads=1",
+    "checkpoint_seconds=0.3",
 ]
 SETTINGS = [part for override in TINY for part in ("--set", override)]
 MEMBERS = ("full", "mini", "nano")
@@ -101,7 +102,11 @@ def test_the_report_is_what_its_schema_says(family):
         assert kept.n == 12
         assert member["efficiency"]["peak_rss_bytes"] > 1e8
     full = report.members["full"]
-    assert all(interval.value in (0, 1) for metrics in full.retention.values() for interval in metrics.values())
+    for task, metrics in full.retention.items():
+        for metric, kept in metrics.items():
+            # of a score of nothing nothing can be kept
+            assert kept.value == (1 if full.scores[task][metric].value > 0 else 0)
+    assert full.retention["translation"]["chrf"].value == 1
     assert {promise.name for promise in report.members["nano"].promises} == {
         "translation",
         "summarization",
@@ -115,7 +120,7 @@ def test_a_second_build_only_looks(family, capsys, monkeypatch):
     before = weights(family)
     status, _, progress = minikin(capsys, monkeypatch, "build", VILLAGE, *SETTINGS, "--out", family)
     assert status == 0
-    for name in ("data", *MEMBERS, "answers/full"):
+    for name in ("data", "held_out", *MEMBERS, "answers/full"):
         assert f"{name}: is up to date" in progress
     assert weights(family) == before
 
@@ -189,8 +194,11 @@ def test_help_answers_at_once():
 
 
 def damaged(family, name):
+    """Flip one bit: the file still loads, but is not what was written."""
     path = family / name
-    path.write_bytes(path.read_bytes()[:-30])
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 4
+    path.write_bytes(content)
 
 
 COMPLAINTS = {
@@ -199,6 +207,8 @@ COMPLAINTS = {
     "wrong type": (["plan", VILLAGE, "--set", "seed='x'"], "seed: found 'x'; input should be a valid integer"),
     "no data": (["build", VILLAGE, "--set", "data.text.train=['none.jsonl']"], "none.jsonl: no such file"),
     "impossible budget": (["plan", VILLAGE, "--set", "member.nano.compute='1/900'"], "member.nano: no shape has"),
+    "a file for a family": (["evaluate", VILLAGE], "village.toml/recipe.json: cannot be read (Not a directory)"),
+    "a village without a size": (["plan", VILLAGE, "--set", "data.text.train=['village']"], "expected village:COUNT"),
     "no family": (["report", "none"], "none: has no report.json; build the family first"),
     "no member": (["chat", "none"], "none: no such folder; name a member's folder"),
     "nothing to evaluate": (["evaluate", "none"], "none/recipe.json: is missing"),
@@ -227,6 +237,8 @@ def test_a_bad_record_stops_a_build_and_leaves_earlier_results(family, tmp_path,
     assert f"{records}:1: lacks 'target'" in complaints
     assert weights(copy) == weights(family)
     assert read_report(copy) == read_report(family)
+    status, _, complaints = minikin(capsys, monkeypatch, "evaluate", copy)
+    assert status == 0, complaints
 
 
 def test_a_damaged_member_is_told(family, tmp_path, capsys, monkeypatch):
@@ -239,6 +251,19 @@ def test_a_damaged_member_is_told(family, tmp_path, capsys, monkeypatch):
     status, _, complaints = minikin(capsys, monkeypatch, "evaluate", copy, "--set", "measure.max_new_tokens=5")
     assert status == 1
     assert "nano/model.safetensors: is damaged" in complaints
+
+
+@pytest.mark.parametrize(
+    "name", ["data/train/text/0/tokens.bin", "full/model.safetensors", "answers/mini/answers.jsonl"]
+)
+def test_a_damaged_artifact_stops_a_build(family, tmp_path, capsys, monkeypatch, name):
+    copy = tmp_path / "village"
+    shutil.copytree(family, copy)
+    damaged(copy, name)
+    status, _, complaints = minikin(capsys, monkeypatch, "build", VILLAGE, *SETTINGS, "--out", copy)
+    assert status == 1
+    assert f"{name}: is damaged" in complaints
+    assert "and build again" in complaints
 
 
 def test_a_full_disk_is_told_and_earlier_results_stay(family, tmp_path):

@@ -4,9 +4,20 @@ import os
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from minikin.base.errors import CheckpointError, StorageError
-from minikin.base.files import digest, read_json, remove_strays, storage_errors, verify, whole_folder, write_text
+from minikin.base.files import (
+    digest,
+    read_json,
+    remove_strays,
+    storage_errors,
+    verify,
+    verify_file,
+    whole_folder,
+    write_text,
+)
+from minikin.base.log import Log
 
 
 def test_a_folder_is_whole(tmp_path):
@@ -56,6 +67,20 @@ def test_a_missing_file_is_named(tmp_path):
     (tmp_path / "made" / "a.txt").unlink()
     with pytest.raises(CheckpointError, match=r"a\.txt: is missing"):
         verify(tmp_path / "made")
+
+
+def test_a_file_that_the_manifest_does_not_know_is_told(tmp_path):
+    with whole_folder(tmp_path / "made") as folder:
+        (folder / "a.txt").write_text("a")
+    verify_file(tmp_path / "made", "a.txt")
+    with pytest.raises(CheckpointError, match=r"manifest\.json: does not list b\.txt"):
+        verify_file(tmp_path / "made", "b.txt")
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "families").write_text("a file")
+    with pytest.raises(StorageError, match="a file is where a folder should be"):
+        Log(tmp_path / "families" / "log.jsonl", Console()).event("stage begins")
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from rich.console import Console
 
 from minikin.base.log import Log
 from minikin.base.seeds import torch_generator
-from minikin.family.fitting import held_out, mixture
+from minikin.family.fitting import held_out, losses, mixture
 from minikin.family.plan import plan
 from minikin.family.reading import read_recipe
-from minikin.family.site import Site, data_key, member_key
-from minikin.family.stages import prepare_data
+from minikin.family.site import Site, answers_key, data_key, held_out_key, member_key
+from minikin.family.stages import prepare_data, prepare_held_out
 from minikin.family.store import Store
 from minikin.model.decoder import initialized
 
@@ -37,6 +37,7 @@ def site(folder, *overrides):
 def prepared(tmp_path_factory):
     made = site(tmp_path_factory.mktemp("site"))
     prepare_data(made)
+    prepare_held_out(made)
     return made
 
 
@@ -57,8 +58,40 @@ def test_tasks_keep_their_shares_whatever_their_sources(prepared):
 
 def test_held_out_losses_are_of_every_task_that_has_a_test(prepared):
     decoder = initialized(prepared.planned["nano"].config, torch_generator(1, "test")).eval()
-    assert set(held_out(prepared, "test")(decoder)) == {"translation", "summarization", "dialogue"}
-    assert set(held_out(prepared, "train")(decoder)) == {"translation", "summarization", "dialogue", "text"}
+    assert set(held_out(prepared)(decoder)) == {"translation", "summarization", "dialogue"}
+    rows = mixture(prepared, "full", prepared.recipe.member["full"].train)
+    assert set(losses(decoder, rows.recent(40, 8))) == {"translation", "summarization", "dialogue", "text"}
+
+
+def test_recent_rows_are_those_seen_last(prepared):
+    rows = mixture(prepared, "full", prepared.recipe.member["full"].train)
+    seen = {tuple(row) for step in range(10) for row in rows.batch(step).tokens.tolist()}
+    for batch in rows.recent(10, 4).values():
+        assert {tuple(row) for row in batch.tokens.tolist()} <= seen
+
+
+def test_a_test_set_changes_the_answers_and_not_the_members(tmp_path):
+    one, other = site(tmp_path), site(tmp_path, "data.translation.test=['village:30']")
+    assert member_key(one, "full") == member_key(other, "full")
+    assert held_out_key(one) != held_out_key(other)
+    assert answers_key(one, "full") != answers_key(other, "full")
+
+
+def test_what_a_teacher_wrote_is_part_of_a_member(tmp_path):
+    written = "member.nano.distill.teacher_answers=8"
+    one, other = site(tmp_path, written), site(tmp_path, written, "measure.max_new_tokens=9")
+    assert member_key(one, "nano") != member_key(other, "nano")
+    assert member_key(one, "mini") == member_key(other, "mini")
+
+
+def test_a_source_is_known_by_what_it_held_when_the_build_began(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "before"}\n')
+    made = site(tmp_path, f"data.text.train=['{path}']")
+    before = data_key(made)
+    path.write_text('{"text": "after"}\n')
+    assert data_key(made) == before
+    assert data_key(site(tmp_path, f"data.text.train=['{path}']")) != before
 
 
 def test_a_weight_changes_the_members_and_not_the_data(tmp_path):

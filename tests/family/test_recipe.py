@@ -26,6 +26,12 @@ MISTAKES = {
     "member.mini.parent='big'": r"member\.mini\.parent: no member 'big' comes before 'mini'; before it come: full",
     "member.nano.distill.teacher='me'": r"member\.nano\.distill\.teacher: no member 'me' comes before",
     "member.mini.promise.translation=1.2": r"member\.mini\.promise\.translation: found 1\.2",
+    "data.text.select=['village:3']": r"data: text\.select: response selection is for dialogue",
+    "member.data.parent='full'": r"member\.data: give either a shape or budgets",
+    "member.nano.distill.hidden_weight=0.1": r"member\.nano: distill\.hidden_weight: .* the parent's as teacher",
+    "measure.max_new_tokens=2048": r"measure\.max_new_tokens: found 2048; input should be less than or equal to 1024",
+    "threads='2'": r"threads: found '2'; input should be a valid integer",
+    "seed=true": r"seed: found True; input should be a valid integer",
     "name='a b'": r"name: found 'a b'; string should match pattern",
     "member.mini.train.tokens=5": r"member\.mini: give either train or distill",
     "tokenizer.vocab_size=1001": r"tokenizer\.vocab_size: found 1001; input should be a multiple of 8",
@@ -36,6 +42,45 @@ MISTAKES = {
 def test_a_mistake_is_named_with_its_path(override, said):
     with pytest.raises(RecipeError, match=r"village\.toml: " + said):
         read_recipe(VILLAGE, [override])
+
+
+def changed(**sections):
+    """The village recipe with whole sections replaced."""
+    return tomllib.loads(VILLAGE.read_text()) | sections
+
+
+def test_a_recipe_that_examines_nothing_is_told():
+    data = {"translation": {"train": ["village:9"]}}
+    with pytest.raises(RecipeError, match=r"data: no task has a test"):
+        checked(changed(data=data), "recipe")
+
+
+def test_a_promise_that_no_test_judges_is_told():
+    data = {"translation": {"train": ["village:9"], "test": ["village:9"]}}
+    with pytest.raises(RecipeError, match=r"member\.mini\.promise\.summarization: no test says whether it is kept"):
+        checked(changed(data=data), "recipe")
+
+
+def test_a_test_that_is_trained_on_is_told():
+    data = {"translation": {"train": ["a.jsonl"], "test": ["a.jsonl"]}}
+    with pytest.raises(RecipeError, match=r"data\.translation: a\.jsonl is both trained on and tested on"):
+        checked(changed(data=data), "recipe")
+
+
+@pytest.mark.parametrize("name", ["data", "answers", "held_out", "../x", "A"])
+def test_a_member_cannot_be_called_everything(name):
+    fields = changed()
+    fields["member"] = {name: fields["member"]["full"]}
+    with pytest.raises(RecipeError, match=f"member.{name}: a name has small letters"):
+        checked(fields, "recipe")
+
+
+def test_costs_are_counted_against_the_first_member_whatever_a_budget_refers_to():
+    planned = plan(
+        read_recipe(VILLAGE, ["member.nano.of=mini", "member.nano.compute='2/5'", "member.nano.memory='2/5'"])
+    )
+    assert planned["nano"].compute_ratio < 0.2
+    assert planned["nano"].memory_ratio < 0.1
 
 
 def test_all_mistakes_are_named_at_once():

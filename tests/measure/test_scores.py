@@ -14,7 +14,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from minikin.measure.examine import examine
 from minikin.measure.limits import limits
-from minikin.measure.metrics import metrics_of, reply_f1
+from minikin.measure.metrics import metrics_of, reply_f1, scored
 from minikin.measure.records import Answer, Interval
 from minikin.measure.retention import (
     cost_promise,
@@ -39,8 +39,8 @@ REFERENCES = [
 
 def answers(task, outputs=OUTPUTS, hits=(True, True, False, True)):
     return [
-        Answer(task=task, group="", source="a b c", output=output, references=references, hit=hit)
-        for output, references, hit in zip(outputs, REFERENCES, hits, strict=True)
+        Answer(task=task, example=number, group="", source="a b c", output=output, references=references, hit=hit)
+        for number, (output, references, hit) in enumerate(zip(outputs, REFERENCES, hits, strict=True))
     ]
 
 
@@ -89,7 +89,7 @@ def test_reply_f1_shares_words():
 @pytest.mark.parametrize("task", ["translation", "summarization", "dialogue"])
 def test_a_text_against_itself_is_perfect_and_a_member_keeps_all_of_itself(task):
     perfect = answers(task, [references[0] for references in REFERENCES], (True,) * 4)
-    draws = resampled(4, 50, seed=1)
+    draws = resampled(range(4), 50, seed=1)
     for metric in metrics_of(task):
         table = metric.table(perfect)
         assert metric.score(table.sum(0)) == pytest.approx(100)
@@ -101,7 +101,7 @@ def test_an_interval_of_a_mean_is_as_wide_as_statistics_says():
     hits = numpy.random.default_rng(1).random(400) < 0.5
     metric = metrics_of("dialogue")[0]
     table = numpy.column_stack((hits.astype(float), numpy.ones(400)))
-    found = score_interval(table, metric.score, resampled(400, 4000, seed=2))
+    found = score_interval(table, metric.score, resampled(range(400), 4000, seed=2))
     assert found.high - found.low == pytest.approx(2 * 1.96 * 100 * (0.25 / 400) ** 0.5, rel=0.05)
     assert found.low < found.value < found.high
 
@@ -111,7 +111,7 @@ def test_pairing_narrows_the_interval_of_a_ratio():
     hard = generator.random(300)
     full = numpy.column_stack((hard, numpy.ones(300)))
     mini = numpy.column_stack((0.9 * hard, numpy.ones(300)))
-    kept = ratio_interval(mini, full, metrics_of("dialogue")[0].score, resampled(300, 500, seed=4))
+    kept = ratio_interval(mini, full, metrics_of("dialogue")[0].score, resampled(range(300), 500, seed=4))
     assert kept.value == pytest.approx(0.9)
     assert kept.high - kept.low < 1e-9
 
@@ -120,10 +120,44 @@ def test_pairing_narrows_the_interval_of_a_ratio():
     ("low", "high", "expected"), [(0.96, 0.99, "kept"), (0.90, 0.94, "missed"), (0.94, 0.96, "undecided")]
 )
 def test_a_promise_is_judged_by_its_interval(low, high, expected):
-    interval = Interval(value=(low + high) / 2, low=low, high=high, n=10)
+    interval = Interval(value=(low + high) / 2, low=low, high=high, n=100)
     assert verdict(interval, 0.95) == expected
-    weak, strong = interval, Interval(value=1.0, low=1.0, high=1.0, n=10)
+    weak, strong = interval, Interval(value=1.0, low=1.0, high=1.0, n=100)
     assert quality_promise("translation", 0.95, {"bleu": strong, "chrf": weak}).verdict == expected
+
+
+def test_the_metric_that_keeps_a_promise_least_decides():
+    sure = Interval(value=0.905, low=0.901, high=0.91, n=100)
+    unsure = Interval(value=0.91, low=0.86, high=0.95, n=100)
+    found = quality_promise("translation", 0.9, {"bleu": sure, "chrf": unsure})
+    assert (found.verdict, found.value) == ("undecided", 0.91)
+
+
+def test_few_answers_decide_nothing():
+    assert verdict(Interval(value=1.0, low=1.0, high=1.0, n=19), 0.5) == "undecided"
+
+
+def test_both_ways_of_a_pair_are_drawn_together():
+    counts = resampled([0, 0, 1, 1, 2, 2], 200, seed=1)
+    assert (counts[:, ::2] == counts[:, 1::2]).all()
+    assert (counts.sum(1) == 6).all()
+    assert len({tuple(row) for row in counts}) > 5
+
+
+def test_directions_are_scored_each_as_a_corpus():
+    given = [replace(answer, group="ab"[number % 2]) for number, answer in enumerate(answers("translation"))]
+    metric = metrics_of("translation")[0]
+    table, both = scored(metric, given)
+    alone = [score(metric, [answer for answer in given if answer.group == group]) for group in "ab"]
+    assert both(table.sum(0)) == pytest.approx(sum(alone) / 2)
+    assert alone[0] != alone[1]
+
+
+def test_the_target_is_an_answer_beside_the_references():
+    pair = Translation(source="a", target="b", source_lang="en", target_lang="de", references=("c", "b"))
+    (question,) = questions([pair], 3)
+    assert question.references == ("b", "c")
+    assert question.example == 3
 
 
 def test_a_cost_is_kept_up_to_its_limit():
@@ -133,7 +167,7 @@ def test_a_cost_is_kept_up_to_its_limit():
 
 def test_a_dialogue_asks_for_its_last_turn():
     turns = tuple(Turn(role="ab"[index % 2], text=f"turn {index}") for index in range(4))
-    (question,) = questions([Dialogue(turns=turns)])
+    (question,) = questions([Dialogue(turns=turns)], 0)
     assert question.references == ("turn 3",)
     assert [message.role for message in question.prompt] == ["user", "assistant", "user"]
 
@@ -152,7 +186,7 @@ def test_answers_keep_the_order_of_the_questions_whatever_the_batch():
         Translation(source="Der Mann " * (1 + index % 3), target="x", source_lang="de", target_lang="en")
         for index in range(7)
     ]
-    asked = list(questions(pairs))
+    asked = list(questions(pairs, 0))
     found = [examine(decoder, tokens, asked, batch=size, max_new_tokens=5, watch=lambda _: None) for size in (1, 3, 7)]
     assert found[0] == found[1] == found[2]
     assert [answer.source for answer in found[0]] == [pair.source for pair in pairs]
@@ -162,6 +196,7 @@ def test_limits_divide_all_answers_by_length_and_rarity():
     given = [
         Answer(
             task="dialogue",
+            example=index,
             group="",
             source="word " * (1 + index % 10),
             output="",

@@ -44,7 +44,7 @@ def test_cutting_a_dead_group_of_heads_changes_nothing():
     for layer in decoder.layers:
         layer.self_attn.v_proj.weight[: TINY.head_dim] = 0
     smaller = shrunk(decoder, replace(TINY, num_attention_heads=2, num_key_value_heads=1))
-    torch.testing.assert_close(logits(smaller, rows), logits(decoder, rows), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(logits(smaller, rows), logits(decoder, rows), atol=2e-5, rtol=1e-5)
 
 
 @torch.no_grad()

@@ -136,14 +136,15 @@ def test_an_epoch_sees_every_row_once(tmp_path):
     epochs = rows.epochs(steps)
     assert epochs["a"] == pytest.approx(2, abs=0.05)
     for row in shares["a"].batch(range(len(shares["a"]))).tokens.tolist():
-        assert seen[tuple(row)] in (int(epochs["a"]), int(epochs["a"]) + 1, 1)
+        assert seen[tuple(row)] in (int(epochs["a"]), int(epochs["a"]) + 1)
 
 
 @given(st.lists(st.floats(0.1, 10), min_size=1, max_size=5))
 def test_everybody_has_their_part_at_every_moment(shares):
-    owners, turns = apportioned(shares, 200)
+    owners, turns = apportioned(shares)
     for owner, share in enumerate(shares):
         mine = owners == owner
-        expected = share / sum(shares) * numpy.arange(1, 201)
+        expected = share / sum(shares) * numpy.arange(1, len(owners) + 1)
         assert (abs(mine.cumsum() - expected) < len(shares)).all()
         assert turns[mine].tolist() == list(range(mine.sum()))
+        assert mine.sum() > 90

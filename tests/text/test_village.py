@@ -36,10 +36,20 @@ def test_no_test_meaning_occurs_in_training():
 
 @pytest.mark.parametrize("task", ["translation", "summarization"])
 def test_no_test_text_occurs_in_training(task):
-    train = {texts(record)[0] for record in village(task, 30_000, split="train", seed=1)}
-    train |= {texts(record)[1] for record in village(task, 30_000, split="train", seed=1)}
+    train = {text for record in village(task, 30_000, split="train", seed=1) for text in texts(record)}
     for record in village(task, 500, split="test", seed=1):
         assert not set(texts(record)) & train
+
+
+def test_no_test_conversation_or_story_occurs_in_training():
+    conversations = {texts(record) for record in village("dialogue", 60_000, split="train", seed=1)}
+    for record in village("dialogue", 1000, split="test", seed=1):
+        assert texts(record) not in conversations
+    for record in village("selection", 500, split="test", seed=1):
+        said = (*(turn.text for turn in record.context), record.candidates[record.answer])
+        assert said not in conversations
+    stories = {record.text for record in village("text", 30_000, split="train", seed=1)}
+    assert not stories & {record.text for record in village("text", 500, split="test", seed=1)}
 
 
 def test_every_word_of_the_test_was_seen_in_training():

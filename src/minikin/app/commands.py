@@ -88,8 +88,7 @@ def _counted(member: PlannedMember) -> dict[str, object]:
         "bytes": {bits: config.bytes_at(bits) for bits in (16, 8, 4)},
         "kv_bytes_per_token": config.kv_bytes_per_token(),
         "training_tokens": member.training_tokens,
-        "training_flops": member.training_flops,
-        "of": member.of,
+        "training_flops": member.training_flops_per_token * member.training_tokens,
         "compute_ratio": member.compute_ratio,
         "memory_ratio": member.memory_ratio,
     }
@@ -118,7 +117,7 @@ _PLAN_ROWS = {
     "MB at 16 / 8 / 4 bits": lambda m: " / ".join(f"{m.config.bytes_at(bits) / 1e6:.2f}" for bits in (16, 8, 4)),
     "KV bytes a token": lambda m: f"{m.config.kv_bytes_per_token():,}",
     "training tokens": lambda m: f"{m.training_tokens:,}",
-    "training operations": lambda m: f"{m.training_flops:.2e}",
+    "training operations": lambda m: f"{m.training_flops_per_token * m.training_tokens:.2e}",
     "compute against the first": lambda m: f"{m.compute_ratio:.1%}",
     "memory against the first": lambda m: f"{m.memory_ratio:.1%}",
 }

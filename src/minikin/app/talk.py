@@ -28,6 +28,7 @@ def talk(folder: Path, temperature: float, top_p: float, seed: int) -> None:
     choose = sampler(temperature, top_p, torch.Generator().manual_seed(seed)) if temperature else greedy
     if sys.stdin.isatty():
         sys.stderr.write(_GREETING)
+    sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
     history: list[Message] = []
     for line in _lines():
         if line == "/reset" or line.startswith(("Translate to ", "Summarize: ")):

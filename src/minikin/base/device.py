@@ -36,7 +36,7 @@ class Machine:
 
 def prepare(threads: int | None = None) -> None:
     """Set the number of threads (all cores if None), deterministic algorithms and the allocator."""
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    torch.set_num_threads(threads or _cores())
     torch.use_deterministic_algorithms(mode=True)
     # every buffer of ours is written before it is read
     deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
@@ -63,6 +63,11 @@ def describe() -> Machine:
         python=platform.python_version(),
         torch=torch.__version__,
     )
+
+
+def _cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor_name() -> str:

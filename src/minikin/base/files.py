@@ -120,6 +120,8 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: is missing; build it again") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path}: is damaged ({error}); delete it and build again") from error
 
@@ -137,7 +139,7 @@ def write_manifest(folder: Path) -> None:
 def verify(folder: Path) -> None:
     """Raise CheckpointError naming the first file that is not as the manifest says."""
     for name, entry in read_json(folder / MANIFEST).items():
-        _verify(folder / name, entry)
+        _verify(folder, name, entry)
 
 
 def verify_file(folder: Path, name: str) -> None:
@@ -145,14 +147,15 @@ def verify_file(folder: Path, name: str) -> None:
     entries = read_json(folder / MANIFEST)
     if name not in entries:
         raise CheckpointError(f"{folder / MANIFEST}: does not list {name}; delete {folder} and build again")
-    _verify(folder / name, entries[name])
+    _verify(folder, name, entries[name])
 
 
-def _verify(path: Path, entry: dict[str, Any]) -> None:
+def _verify(folder: Path, name: str, entry: dict[str, Any]) -> None:
+    path = folder / name
     if not path.is_file():
-        raise CheckpointError(f"{path}: is missing; delete {path.parent} and build again")
+        raise CheckpointError(f"{path}: is missing; delete {folder} and build again")
     if path.stat().st_size != entry["bytes"] or file_digest(path) != entry["sha256"]:
-        raise CheckpointError(f"{path}: is damaged (not what {MANIFEST} says); delete {path.parent} and build again")
+        raise CheckpointError(f"{path}: is damaged (not what {MANIFEST} says); delete {folder} and build again")
 
 
 def _refusal(error: BaseException) -> str | None:

@@ -3,15 +3,17 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from minikin.base.device import prepare
 from minikin.base.errors import CheckpointError
 from minikin.base.files import verify, write_json
 from minikin.base.log import Log
+from minikin.family.answering import examine_member, write_answers
 from minikin.family.plan import plan
 from minikin.family.recipe import Recipe
-from minikin.family.site import Site, answers_key, data_key, member_key, written_key
-from minikin.family.stages import examine_member, prepare_data, train_member, write_answers
+from minikin.family.site import Site, answers_key, data_key, held_out_key, member_key, written_key
+from minikin.family.stages import prepare_data, prepare_held_out, train_member
 from minikin.family.store import Store
 from minikin.family.summary import summarize
 from minikin.measure.records import FamilyReport
@@ -22,8 +24,8 @@ def build(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
     """Everything from data to report; a build that was killed goes on where it stood."""
     site = _site(recipe, out, log)
     with site.store.locked():
-        write_json(out / "recipe.json", recipe.model_dump(mode="json"))
         _run(site, "data", data_key(site), lambda: prepare_data(site))
+        _run(site, "held_out", held_out_key(site), lambda: prepare_held_out(site))
         for name, member in recipe.member.items():
             if member.distill is not None and member.distill.teacher_answers:
                 _run(site, f"written/{name}", written_key(site, name), lambda name=name: write_answers(site, name))
@@ -51,8 +53,16 @@ def _evaluated(site: Site) -> FamilyReport:
         _run(site, f"answers/{name}", answers_key(site, name), lambda name=name: examine_member(site, name))
     site.log.say("report: scores, intervals, speed and memory")
     report = summarize(site)
+    write_json(site.store.root / "recipe.json", _portable(site.recipe))
     write_report(report, site.store.root)
     return report
+
+
+def _portable(recipe: Recipe) -> dict[str, Any]:
+    """The resolved recipe, to be evaluated from whatever folder."""
+    fields = recipe.model_dump(mode="json")
+    fields["data"]["root"] = str(Path(recipe.data.root).absolute())
+    return fields
 
 
 def _run(site: Site, name: str, key: str, stage: Callable[[], None]) -> None:

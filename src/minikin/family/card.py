@@ -22,7 +22,7 @@ def provenance(site: Site, name: str, reached: Reached, mixture: Mixture, seen: 
         "seed": site.recipe.seed,
         "steps": reached.steps,
         "tokens": reached.steps * mixture.batch_tokens,
-        "training_flops": site.planned[name].training_flops,
+        "training_flops": site.planned[name].training_flops_per_token * reached.steps * mixture.batch_tokens,
         "seconds": reached.seconds,
         "epochs": mixture.epochs(reached.steps),
         "gap": {task: held_out[task] - seen[task] for task in held_out},
@@ -33,11 +33,8 @@ def provenance(site: Site, name: str, reached: Reached, mixture: Mixture, seen: 
 def card(site: Site, name: str, facts: dict[str, Any]) -> str:
     """The model card, with the metadata that the hub reads."""
     config = site.planned[name].config
-    origin = (
-        f"Cut from `{facts['parent']}` and distilled from `{facts['teacher']}`."
-        if facts["parent"]
-        else "Trained from random weights."
-    )
+    origin = f"Cut from `{facts['parent']}`" if facts["parent"] else "Begun with random weights"
+    origin += f" and distilled from `{facts['teacher']}`." if facts["teacher"] else " and trained on the data."
     return (
         "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags: [minikin]\n---\n\n"
         f"# {site.recipe.name} {name}\n\n{origin} {config.parameters:,} parameters, of which {config.multiplied:,} "

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import chain, islice
 from pathlib import Path
 
-from minikin.base.seeds import torch_generator
+from minikin.base.seeds import numpy_generator, torch_generator
 from minikin.family.recipe import Data, Member, Optimization
 from minikin.family.site import Site, teacher_of
 from minikin.family.supply import sources_of
@@ -19,7 +18,7 @@ from minikin.text.sources import Task
 from minikin.train.objective import Distill, NextToken, Objective, held_out_loss
 from minikin.train.teacher import Teacher
 
-_HELD_OUT_ROWS = 48
+WATCHED_ROWS = 48  # a task
 _IMPORTANCE_SAMPLES = 1024  # for a member that is cut, but not distilled
 
 
@@ -37,8 +36,9 @@ def beginning(site: Site, name: str, member: Member, mixture: Mixture) -> tuple[
 
 def objective(site: Site, member: Member, kept: Kept | None) -> Objective:
     """The data's next tokens, or the teacher's view of them."""
-    if member.distill is None or kept is None:
+    if member.distill is None:
         return NextToken()
+    assert kept is not None
     teacher = load(site.store.folder(teacher_of(member))).eval()
     return Distill(
         teacher=Teacher(decoder=teacher, kept_hidden=kept.hidden),
@@ -57,23 +57,31 @@ def mixture(site: Site, name: str, optimization: Optimization) -> Mixture:
         if _has_written(site, name) and (written / task).is_dir():
             rows = _packed(site, written / task)
             found = [replace(share, share=share.share / 2) for share in found]
-            found.append(Share(name=f"{task} by the teacher", rows=rows, share=sources.share / 2))
+            found.append(Share(task=task, name=f"{task} by the teacher", rows=rows, share=sources.share / 2))
         shares += found
     return Mixture(shares, max(1, optimization.batch_tokens // data.sequence_length), site.recipe.seed)
 
 
-def held_out(site: Site, split: str) -> Callable[[Decoder], dict[str, float]]:
-    """The loss of the answers a task, on the first rows of a split."""
-    length = site.recipe.data.sequence_length
-    tasks = sorted((site.store.folder("data") / split).iterdir())
-    packed = {
-        task.name: [PackedCorpus(Corpus(source), length, 0.0) for source in sorted(task.iterdir())] for task in tasks
-    }
+def held_out(site: Site) -> Callable[[Decoder], dict[str, float]]:
+    """The loss of the answers a task, on some rows that are never trained on; always the same ones."""
+    length, chosen = site.recipe.data.sequence_length, {}
+    for folder in sorted(site.store.folder("held_out").iterdir()):
+        if folder.is_dir():
+            rows = PackedCorpus(Corpus(folder), length, 0.0)
+            order = numpy_generator(site.recipe.seed, "held out", folder.name).permutation(len(rows))
+            chosen[folder.name] = rows.answers(order[:WATCHED_ROWS].tolist())
+    return lambda decoder: losses(decoder, chosen)
 
-    def losses(decoder: Decoder) -> dict[str, float]:
-        return {task: held_out_loss(decoder, _first_rows(sources)) for task, sources in packed.items()}
 
-    return losses
+def losses(decoder: Decoder, chosen: dict[str, Batch]) -> dict[str, float]:
+    """The loss a task of some rows."""
+    return {task: held_out_loss(decoder, _parts(rows)) for task, rows in chosen.items()}
+
+
+def _parts(rows: Batch) -> Iterator[Batch]:
+    """A few rows at a time."""
+    for start in range(0, len(rows.tokens), 16):
+        yield Batch(**{name: tensor[start : start + 16] for name, tensor in vars(rows).items()})
 
 
 def _by_source(site: Site, task: Task, data: Data) -> list[Share]:
@@ -83,19 +91,13 @@ def _by_source(site: Site, task: Task, data: Data) -> list[Share]:
     parts = [weighed.weight * len(each) for weighed, each in zip(data.train, rows, strict=True)]
     names = [f"{task} {weighed.source}" for weighed in data.train] if len(rows) > 1 else [task]
     return [
-        Share(name=name, rows=each, share=data.share * part / sum(parts))
+        Share(task=task, name=name, rows=each, share=data.share * part / sum(parts))
         for name, each, part in zip(names, rows, parts, strict=True)
     ]
 
 
 def _packed(site: Site, folder: Path) -> PackedCorpus:
     return PackedCorpus(Corpus(folder), site.recipe.data.sequence_length, site.recipe.data.prompt_weight)
-
-
-def _first_rows(sources: list[PackedCorpus]) -> Iterator[Batch]:
-    """The same number of rows of every source, about `_HELD_OUT_ROWS` in all."""
-    each = max(1, _HELD_OUT_ROWS // len(sources) // 16)
-    return chain.from_iterable(islice(rows.in_order(16), each) for rows in sources)
 
 
 def _has_written(site: Site, name: str) -> bool:

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import log
 
-from minikin.base.errors import PlanError
-from minikin.family.recipe import Member, Recipe, Shape
+from minikin.base.errors import CheckpointError, PlanError
+from minikin.family.recipe import MAX_POSITIONS, Member, Recipe, Shape
 from minikin.model.config import Config, alternating_layer_types
 from minikin.shrink.cut import refuse_larger
 
 _USE = 0.95
 _GRID = 8  # sizes are multiples of this; more of it would only cost budgets
-_MAX_POSITIONS = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,24 +28,22 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedMember:
-    """A member's shape and what its training costs; ratios are against `of`."""
+    """A member's shape and what its training costs; ratios are against the family's first member."""
 
     name: str
     config: Config
-    of: str
     compute_ratio: float
     memory_ratio: float
     training_tokens: int
-    training_flops: int
+    training_flops_per_token: int
 
 
 def plan(recipe: Recipe) -> dict[str, PlannedMember]:
     """All members of a recipe, in its order; raises PlanError if a budget meets no shape."""
     planned: dict[str, PlannedMember] = {}
     for name, member in recipe.member.items():
-        of = member.of or recipe.first
         config = _config(name, member, recipe, planned)
-        reference = planned[of].config if of in planned else config
+        first = planned[recipe.first].config if planned else config
         optimization = member.distill or member.train
         assert optimization is not None
         teacher = member.distill and planned[member.distill.teacher or member.parent or ""].config
@@ -54,11 +51,10 @@ def plan(recipe: Recipe) -> dict[str, PlannedMember]:
         planned[name] = PlannedMember(
             name=name,
             config=config,
-            of=of,
-            compute_ratio=config.flops_per_token() / reference.flops_per_token(),
-            memory_ratio=config.bytes_at(16) / reference.bytes_at(16),
+            compute_ratio=config.flops_per_token() / first.flops_per_token(),
+            memory_ratio=config.bytes_at(16) / first.bytes_at(16),
             training_tokens=optimization.tokens,
-            training_flops=flops * optimization.tokens,
+            training_flops_per_token=flops,
         )
     return planned
 
@@ -70,7 +66,7 @@ def config_of(shape: Shape, vocab_size: int) -> Config:
     return Config(
         vocab_size=vocab_size,
         layer_types=alternating_layer_types(shape.num_hidden_layers, sliding_per_full),
-        max_position_embeddings=_MAX_POSITIONS,
+        max_position_embeddings=MAX_POSITIONS,
         **fields,
     )
 
@@ -93,7 +89,10 @@ def solve(reference: Config, largest: Config, budget: Budget) -> Config:
 
 def _config(name: str, member: Member, recipe: Recipe, planned: dict[str, PlannedMember]) -> Config:
     if member.shape is not None:
-        config = config_of(member.shape, recipe.tokenizer.vocab_size)
+        try:
+            config = config_of(member.shape, recipe.tokenizer.vocab_size)
+        except CheckpointError as error:
+            raise PlanError(f"member.{name}.shape: {error}") from error
         if member.parent:
             _refuse_larger(name, config, planned[member.parent])
         return config

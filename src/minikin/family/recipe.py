@@ -9,6 +9,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+MAX_POSITIONS = 2048  # the context of every member, in tokens
+
+_RESERVED = ("answers", "data", "held_out", "written")  # folders of a family that are no members
+
 
 def _ratio(value: Any) -> Any:
     if isinstance(value, str) and re.fullmatch(r"\s*\d+\s*/\s*[1-9]\d*\s*", value):
@@ -25,7 +29,7 @@ def _weighed(value: Any) -> Any:
 
 
 def _source(value: str) -> str:
-    if value.startswith("village:") and not re.fullmatch(r"village:[1-9]\d*", value):
+    if value.partition(":")[0] == "village" and not re.fullmatch(r"village:[1-9]\d*", value):
         raise ValueError("expected village:COUNT such as village:10000")
     return value
 
@@ -37,7 +41,7 @@ Source = Annotated[str, AfterValidator(_source)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class WeighedSource(_Strict):
@@ -55,21 +59,49 @@ class Data(_Strict):
         min_length=1, description="Sources to learn from: names, or `{source = NAME, weight = 2}`."
     )
     test: list[Source] = Field(default=[], description="Held-out sources to measure on; never trained on.")
-    select: list[Source] = Field(default=[], description="Held-out response selection, dialogue only.")
+    select: list[Source] = Field(
+        default=[],
+        description="Held-out response selection, dialogue only; answers are then scored on it, not on test.",
+    )
     both_directions: bool = Field(default=False, description="Learn and test every translation both ways.")
+
+    @model_validator(mode="after")
+    def _test_is_not_trained_on(self) -> "Data":
+        for weighed in self.train:
+            # the village keeps its test meanings apart by itself; of a hub dataset the split is taken
+            if weighed.source in (*self.test, *self.select) and not weighed.source.startswith(("village:", "hub:")):
+                raise ValueError(f"{weighed.source} is both trained on and tested on")
+        return self
 
 
 class Corpora(_Strict):
     """The data of all tasks."""
 
     root: str = Field(default=".", description="Folder that relative file names start from.")
-    sequence_length: Count = Field(default=256, description="Tokens in a packed row; longer documents are cut.")
+    sequence_length: Count = Field(
+        default=256, le=MAX_POSITIONS, description="Tokens in a packed row; longer documents are cut."
+    )
     prompt_weight: Share = Field(default=0.1, description="What a token that is not the answer counts in the loss.")
     tokenizer_examples: Count = Field(default=20_000, description="Training examples a task that the tokenizer sees.")
     translation: Data | None = None
     summarization: Data | None = None
     dialogue: Data | None = None
     text: Data | None = None
+
+    @model_validator(mode="after")
+    def _something_is_examined(self) -> "Corpora":
+        for task in ("translation", "summarization", "text"):
+            if (data := getattr(self, task)) and data.select:
+                raise ValueError(f"{task}.select: response selection is for dialogue")
+        if not self.examined:
+            raise ValueError("no task has a test; give translation.test, summarization.test or dialogue.test")
+        return self
+
+    @property
+    def examined(self) -> tuple[str, ...]:
+        """The tasks that members are scored on."""
+        tasks = {name: getattr(self, name) for name in ("translation", "summarization", "dialogue")}
+        return tuple(name for name, data in tasks.items() if data and (data.test or data.select))
 
 
 class Vocabulary(_Strict):
@@ -147,6 +179,8 @@ class Member(_Strict):
             raise ValueError("give either train or distill")
         if self.distill is not None and self.parent is None:
             raise ValueError("distill needs a parent to be cut from")
+        if self.distill is not None and self.distill.hidden_weight and self.distill.teacher not in (None, self.parent):
+            raise ValueError("distill.hidden_weight: hidden states can only be compared with the parent's as teacher")
         return self
 
 
@@ -154,7 +188,7 @@ class Measure(_Strict):
     """How members are examined."""
 
     max_examples: Count = Field(default=400, description="Test examples a task and source, the first ones.")
-    max_new_tokens: Count = Field(default=64, description="Longest answer.")
+    max_new_tokens: Count = Field(default=64, le=MAX_POSITIONS // 2, description="Longest answer.")
     resamples: Count = Field(default=1000, description="Bootstrap resamples of every interval.")
     batch: Count = Field(default=64, description="Prompts decoded together.")
 
@@ -168,6 +202,7 @@ class Recipe(_Strict):
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="Matrix products while training; auto is bfloat16 where the processor has it."
     )
+    checkpoint_seconds: float = Field(default=60.0, ge=0, description="Save a training's state this often.")
     data: Corpora
     tokenizer: Vocabulary = Vocabulary()
     member: dict[str, Member] = Field(min_length=1, description="Members by name, parents before children.")
@@ -182,11 +217,20 @@ class Recipe(_Strict):
     def _members_exist(self) -> "Recipe":
         known: list[str] = []
         for name, member in self.member.items():
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) or name in _RESERVED:
+                raise ValueError(
+                    f"member.{name}: a name has small letters, digits, - and _, and is none of {_RESERVED}"
+                )
             teacher = member.distill.teacher if member.distill else None
             for field, other in (("parent", member.parent), ("of", member.of), ("distill.teacher", teacher)):
                 if other is not None and other not in known:
                     said = f"before it come: {', '.join(known)}" if known else "no member comes before it"
                     raise ValueError(f"member.{name}.{field}: no member {other!r} comes before {name!r}; {said}")
+            for task in ("translation", "summarization", "dialogue"):
+                if getattr(member.promise, task) is not None and task not in self.data.examined:
+                    raise ValueError(
+                        f"member.{name}.promise.{task}: no test says whether it is kept; give data.{task}.test"
+                    )
             if member.shape is None and not known:
                 raise ValueError(f"member.{name}: the first member needs a shape; a budget refers to another member")
             known.append(name)

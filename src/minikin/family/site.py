@@ -6,16 +6,16 @@ stage's version. What else a stage is given only tells where things are.
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cached_property
 
 from minikin.base.files import digest
 from minikin.base.log import Log
 from minikin.family.plan import PlannedMember
-from minikin.family.recipe import Member, Recipe
+from minikin.family.recipe import Data, Member, Recipe
 from minikin.family.store import Store
 from minikin.family.supply import fingerprint, sources_of
 
-_VERSION = "3"  # raise it when a stage begins to mean something else
+_VERSION = "4"  # raise it when a stage begins to mean something else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,42 +27,62 @@ class Site:
     store: Store
     log: Log
 
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        """Of every source, taken once: what a build began with is what its artifacts are known by."""
+        found = [source for data in sources_of(self.recipe.data).values() for source in _sources(data)]
+        return {source: fingerprint(self.recipe, source) for source in found}
+
 
 def data_key(site: Site) -> str:
-    """Key of tokenizer and corpora."""
+    """Key of tokenizer and training corpora."""
     recipe = site.recipe
-    tasks = sources_of(recipe.data)
-    prints = [
-        fingerprint(recipe, source)
-        for data in tasks.values()
-        for source in (*(weighed.source for weighed in data.train), *data.test, *data.select)
-    ]
-    # how often rows are seen is the members' affair
-    proportions: Any = {task: {"share": True, "train": {"__all__": {"weight"}}} for task in tasks}
-    shape = recipe.data.model_dump_json(exclude={"root": True, "prompt_weight": True, **proportions})
-    return digest(_VERSION, str(recipe.seed), shape, recipe.tokenizer.model_dump_json(), *prints)
+    told = {
+        task: [data.both_directions, *(site.fingerprints[weighed.source] for weighed in data.train)]
+        for task, data in sources_of(recipe.data).items()
+    }
+    size = str(recipe.data.tokenizer_examples)
+    return digest(_VERSION, str(recipe.seed), json.dumps(told), size, recipe.tokenizer.model_dump_json())
+
+
+def held_out_key(site: Site) -> str:
+    """Key of the corpora on which the loss is watched."""
+    told = {
+        task: [data.both_directions, *(site.fingerprints[source] for source in data.test or data.select)]
+        for task, data in sources_of(site.recipe.data).items()
+    }
+    return digest(_VERSION, data_key(site), json.dumps(told))
 
 
 def member_key(site: Site, name: str) -> str:
     """Key of a trained member: its data, shape, training, parent and teacher."""
-    member = site.recipe.member[name]
-    training = member.model_dump_json(include={"train", "distill", "parent"})
-    shares = json.dumps(
-        {
-            task: (data.share, *(weighed.weight for weighed in data.train))
-            for task, data in sources_of(site.recipe.data).items()
-        }
-    )
+    recipe, member = site.recipe, site.recipe.member[name]
+    proportions = {
+        task: (data.share, *(weighed.weight for weighed in data.train))
+        for task, data in sources_of(recipe.data).items()
+    }
+    told = {
+        "shape": asdict(site.planned[name].config),
+        "training": member.model_dump(mode="json", include={"train", "distill", "parent"}),
+        "proportions": proportions,
+        "rows": (recipe.data.sequence_length, recipe.data.prompt_weight),
+        "precision": recipe.precision,
+    }
     above = [member_key(site, other) for other in _above(member)]
-    shape = json.dumps(asdict(site.planned[name].config))
-    weight, precision = str(site.recipe.data.prompt_weight), site.recipe.precision
-    return digest(_VERSION, data_key(site), shape, training, shares, weight, precision, name, *above)
+    if member.distill is not None and member.distill.teacher_answers:
+        above.append(written_key(site, name))
+    return digest(_VERSION, data_key(site), name, json.dumps(told), *above)
 
 
 def answers_key(site: Site, name: str) -> str:
     """Key of a member's answers to the test."""
     measure = site.recipe.measure
-    return digest(_VERSION, member_key(site, name), str(measure.max_examples), str(measure.max_new_tokens))
+    told = {
+        task: [data.both_directions, *(site.fingerprints[source] for source in data.select or data.test)]
+        for task, data in sources_of(site.recipe.data).items()
+    }
+    limits = (measure.max_examples, measure.max_new_tokens)
+    return digest(_VERSION, member_key(site, name), json.dumps(told), json.dumps(limits))
 
 
 def written_key(site: Site, name: str) -> str:
@@ -86,3 +106,7 @@ def teacher_of(member: Member) -> str:
 def _above(member: Member) -> list[str]:
     teacher = teacher_of(member) if member.distill else None
     return sorted({other for other in (member.parent, teacher) if other})
+
+
+def _sources(data: Data) -> list[str]:
+    return [*(weighed.source for weighed in data.train), *data.test, *data.select]

@@ -42,7 +42,7 @@ class Store:
 
     @contextmanager
     def fresh(self, name: str, key: str, facts: dict[str, Any]) -> Iterator[Path]:
-        """A folder to fill, which becomes the artifact when the block ends well; `facts` may grow until then."""
+        """A folder to fill, which becomes the artifact when the block ends well."""
         with whole_folder(self.folder(name)) as folder:
             yield folder
             write_json(folder / PROVENANCE, {"key": key, **facts})

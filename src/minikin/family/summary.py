@@ -6,12 +6,12 @@ from dataclasses import asdict
 from minikin.base.device import describe
 from minikin.base.files import digest, read_json
 from minikin.base.seeds import seed_for
+from minikin.family.answering import read_answers
 from minikin.family.recipe import Promise
 from minikin.family.site import Site
-from minikin.family.stages import read_answers
 from minikin.measure.efficiency import efficiency
 from minikin.measure.limits import limits
-from minikin.measure.metrics import metrics_of
+from minikin.measure.metrics import Metric, metrics_of, scored
 from minikin.measure.records import (
     Answer,
     Bucket,
@@ -62,7 +62,7 @@ def _member(site: Site, name: str, answers: Mapping[str, Answers], threads: int)
 def _scores(site: Site, answers: Answers) -> Scores:
     return {
         task: {
-            metric.name: score_interval(metric.table(given), metric.score, _draws(site, task, len(given)))
+            metric.name: score_interval(*scored(metric, given), _draws(site, task, given))
             for metric in metrics_of(task)
         }
         for task, given in answers.items()
@@ -71,14 +71,14 @@ def _scores(site: Site, answers: Answers) -> Scores:
 
 def _retention(site: Site, answers: Answers, reference: Answers) -> Scores:
     return {
-        task: {
-            metric.name: ratio_interval(
-                metric.table(given), metric.table(reference[task]), metric.score, _draws(site, task, len(given))
-            )
-            for metric in metrics_of(task)
-        }
+        task: {metric.name: _kept(site, metric, given, reference[task]) for metric in metrics_of(task)}
         for task, given in answers.items()
     }
+
+
+def _kept(site: Site, metric: Metric, answers: Sequence[Answer], reference: Sequence[Answer]) -> Interval:
+    table, score = scored(metric, answers)
+    return ratio_interval(table, scored(metric, reference)[0], score, _draws(site, answers[0].task, answers))
 
 
 def _promises(promise: Promise, retention: Scores, compute: float, memory: float) -> tuple[Verdicted, ...]:
@@ -110,7 +110,8 @@ def _limits(site: Site, answers: Answers) -> tuple[Bucket, ...]:
     return tuple(bucket for given in answers.values() for bucket in limits(given, frequency, measure.resamples, seed))
 
 
-def _draws(site: Site, task: str, examples: int) -> Counts:
+def _draws(site: Site, task: str, answers: Sequence[Answer]) -> Counts:
+    examples = [answer.example for answer in answers]
     return resampled(examples, site.recipe.measure.resamples, seed_for(site.recipe.seed, "bootstrap", task))
 
 
@@ -122,16 +123,25 @@ def _by_task(answers: Sequence[Answer]) -> Answers:
 def _how(site: Site, answers: Answers) -> dict[str, str]:
     measure = site.recipe.measure
     found = {
-        metric.name: f"{metric.signature}; n = {len(given)}"
+        metric.name: f"{metric.signature}; {_counted(given)}"
         for task, given in answers.items()
         for metric in metrics_of(task)
     }
     found["intervals"] = (
         f"95 % percentile bootstrap, {measure.resamples} resamples of the examples, seed {site.recipe.seed}; "
-        "retention is the ratio of scores on the same resamples"
+        "retention is the ratio of scores on the same resamples; a pair asked both ways is drawn as one"
     )
     found["answers"] = f"greedy, at most {measure.max_new_tokens} tokens"
     return found
+
+
+def _counted(answers: Sequence[Answer]) -> str:
+    """How many answers, and what else a score of them should be read with."""
+    groups, choices = sorted({answer.group for answer in answers}), {answer.candidates for answer in answers}
+    said = f"n = {len(answers)}"
+    if max(choices):
+        said += f", {min(choices)} to {max(choices)} candidates" if len(choices) > 1 else f", {max(choices)} candidates"
+    return said + (f", mean over {', '.join(groups)}, each a corpus" if len(groups) > 1 else "")
 
 
 def _samples(answers: Mapping[str, Answers]) -> tuple[Sample, ...]:
@@ -144,5 +154,5 @@ def _samples(answers: Mapping[str, Answers]) -> tuple[Sample, ...]:
             outputs={name: by_task[task][index].output for name, by_task in answers.items()},
         )
         for task, given in first.items()
-        for index in range(0, len(given), max(1, len(given) // _SAMPLES))
+        for index in sorted({place * len(given) // _SAMPLES for place in range(_SAMPLES)})
     )

@@ -8,10 +8,11 @@ from typing import Literal
 from minikin.base.files import file_digest
 from minikin.family.recipe import Corpora, Data, Recipe
 from minikin.text.records import Record, Translation
-from minikin.text.sources import Task, read, read_hub, reversed_direction
+from minikin.text.sources import Task, present, read, read_hub, reversed_direction
 from minikin.text.village import village
 
 Split = Literal["train", "test"]
+_WATCHED = 400  # examples a source
 
 
 def sources_of(data: Corpora) -> dict[Task, Data]:
@@ -37,18 +38,34 @@ def training_sources(recipe: Recipe, task: Task) -> list[Iterator[Record]]:
     return [_directed(_read(recipe, weighed.source, task, "train"), data) for weighed in data.train]
 
 
-def test_records(recipe: Recipe, task: Task) -> Iterator[Record]:
-    """Held-out records of a task, the first of each source; of dialogue, selections where there are some."""
+def test_records(recipe: Recipe, task: Task) -> list[list[Record]]:
+    """What members are scored on, the first of each source: selections where there are some, else the test.
+
+    A record and its reversal come as one list: they say the same thing, so they are one example to statistics.
+    """
     data = sources_of(recipe.data)[task]
     kind: Task = "selection" if data.select else task
-    for source in data.select or data.test:
-        yield from _directed(islice(_read(recipe, source, kind, "test"), recipe.measure.max_examples), data)
+    records = _first(recipe, data.select or data.test, kind, recipe.measure.max_examples)
+    return [list(_directed([record], data)) for record in records]
+
+
+def held_out_records(recipe: Recipe, task: Task) -> Iterator[Record]:
+    """What the loss is watched on while training, the first of each source: the test, else the selections."""
+    data = sources_of(recipe.data)[task]
+    kind: Task = task if data.test else "selection"
+    return _directed(_first(recipe, data.test or data.select, kind, _WATCHED), data)
 
 
 def fingerprint(recipe: Recipe, source: str) -> str:
     """What a source's content is known by: files by their bytes, others by their name."""
-    path = Path(recipe.data.root) / source
-    return f"{source} {file_digest(path)}" if path.is_file() else source
+    if source.partition(":")[0] in ("village", "hub"):
+        return source
+    return f"{source} {file_digest(present(Path(recipe.data.root) / source))}"
+
+
+def _first(recipe: Recipe, sources: Iterable[str], kind: Task, count: int) -> Iterator[Record]:
+    for source in sources:
+        yield from islice(_read(recipe, source, kind, "test"), count)
 
 
 def _directed(records: Iterable[Record], data: Data) -> Iterator[Record]:

@@ -4,6 +4,7 @@
 """
 
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -11,7 +12,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import torch
 
 from minikin.base.device import prepare
@@ -82,12 +82,13 @@ def _rate(tokens: int, work: Callable[[], None]) -> float:
 
 
 def _peak_rss() -> int:
-    information = psutil.Process().memory_info()
+    """Of this program alone: Linux's rusage would include the process that started it."""
     try:
         with open("/proc/self/status", encoding="utf-8") as lines:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    except OSError:
-        return information.rss
+    except (OSError, StopIteration):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":

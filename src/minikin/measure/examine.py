@@ -9,6 +9,8 @@ from minikin.model.generate import generate, reply_log_probabilities
 from minikin.text.chat import encode_prompt, encode_reply
 from minikin.text.tokenizer import Tokenizer
 
+_OPENING = 32  # tokens of a prompt that say what is asked
+
 
 def examine(
     decoder: Decoder,
@@ -32,10 +34,12 @@ def examine(
     return [
         Answer(
             task=question.task,
+            example=question.example,
             group=question.group,
             source=question.source,
             output=outputs[index],
             references=question.references,
+            candidates=len(question.candidates),
             hit=_hit(decoder, tokenizer, prompts[index], question) if question.candidates else None,
         )
         for index, question in enumerate(asked)
@@ -43,9 +47,9 @@ def examine(
 
 
 def fitted(prompt: list[int], decoder: Decoder, max_new_tokens: int) -> list[int]:
-    """A prompt that leaves room for the answer; too long a one loses its beginning after <bos>."""
+    """A prompt that leaves room for the answer; too long a one loses what follows its opening words."""
     room = decoder.config.max_position_embeddings - max_new_tokens
-    return prompt if len(prompt) <= room else [prompt[0], *prompt[len(prompt) - room + 1 :]]
+    return prompt if len(prompt) <= room else [*prompt[:_OPENING], *prompt[len(prompt) - room + _OPENING :]]
 
 
 def _hit(decoder: Decoder, tokenizer: Tokenizer, prompt: list[int], question: Question) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy
 
-from minikin.measure.metrics import metrics_of
+from minikin.measure.metrics import metrics_of, scored
 from minikin.measure.records import Answer, Bucket
 from minikin.measure.retention import resampled, score_interval
 
@@ -27,8 +27,8 @@ def limits(answers: Sequence[Answer], frequency: Mapping[str, int], resamples: i
         for label, chosen in buckets:
             part = [answers[index] for index in chosen]
             metric = metrics_of(part[0].task)[0]
-            counts = resampled(len(part), resamples, seed)
-            score = score_interval(metric.table(part), metric.score, counts)
+            counts = resampled([answer.example for answer in part], resamples, seed)
+            score = score_interval(*scored(metric, part), counts)
             found.append(Bucket(task=part[0].task, by=by, label=label, score=score))  # type: ignore[arg-type]
     return tuple(found)
 

@@ -21,7 +21,8 @@ from sacrebleu.metrics.chrf import CHRF
 
 from minikin.measure.records import Answer
 
-Table = NDArray[numpy.float64]  # [examples, statistics]
+Table = NDArray[numpy.float64]  # [answers, statistics]
+Score = Callable[[NDArray[numpy.float64]], float]  # of one summed row
 _ROUGES = ("rouge1", "rouge2", "rougeL")
 
 
@@ -32,8 +33,22 @@ class Metric:
     name: str
     task: str
     table: Callable[[Sequence[Answer]], Table]
-    score: Callable[[NDArray[numpy.float64]], float]
+    score: Score
     signature: str
+
+
+def scored(metric: Metric, answers: Sequence[Answer]) -> tuple[Table, Score]:
+    """The metric's table, and its score; several groups are scored each as a corpus of its own, and averaged."""
+    groups = sorted({answer.group for answer in answers})
+    if len(groups) == 1:
+        return metric.table(answers), metric.score
+    places = [[index for index, answer in enumerate(answers) if answer.group == group] for group in groups]
+    tables = [metric.table([answers[index] for index in chosen]) for chosen in places]
+    width = tables[0].shape[1]
+    whole = numpy.zeros((len(answers), len(groups) * width))
+    for number, (chosen, table) in enumerate(zip(places, tables, strict=True)):
+        whole[chosen, number * width : (number + 1) * width] = table
+    return whole, lambda sums: float(numpy.mean([metric.score(part) for part in numpy.split(sums, len(groups))]))
 
 
 def metrics_of(task: str) -> list[Metric]:

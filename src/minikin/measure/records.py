@@ -8,13 +8,18 @@ Verdict = Literal["kept", "missed", "undecided"]
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a member said to one test example. `hit` tells of response selection, None elsewhere."""
+    """What a member said to one question; `example` and `group` are the question's.
+
+    `candidates` is how many replies it could select among and `hit` whether it took the true one, None elsewhere.
+    """
 
     task: str
+    example: int
     group: str
     source: str
     output: str
     references: tuple[str, ...]
+    candidates: int = 0
     hit: bool | None = None
 
 

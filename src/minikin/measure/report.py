@@ -30,6 +30,8 @@ def read_report(folder: Path) -> FamilyReport:
         return _ADAPTER.validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{folder}: has no {JSON}; build the family first") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); name a family's folder") from error
     except ValidationError as error:
         mistake = error.errors()[0]
         where = ".".join(str(part) for part in mistake["loc"])

@@ -4,22 +4,28 @@
 members are scored on the same resample, so what makes an example hard for both cancels.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy
 from numpy.typing import NDArray
 
-from minikin.measure.metrics import Table
+from minikin.measure.metrics import Score, Table
 from minikin.measure.records import Interval, Verdict, Verdicted
 
-Score = Callable[[NDArray[numpy.float64]], float]
-Counts = NDArray[numpy.float64]  # [resamples, examples]: how often each example was drawn
+Counts = NDArray[numpy.float64]  # [resamples, answers]: how often each answer was drawn
+_LEAST = 20  # answers; the bootstrap of fewer is too narrow to say anything
+_RANKS: tuple[Verdict, ...] = ("missed", "undecided", "kept")
 
 
-def resampled(examples: int, resamples: int, seed: int) -> Counts:
-    """How often each example is drawn in each resample of the same size."""
+def resampled(examples: Sequence[int], resamples: int, seed: int) -> Counts:
+    """How often each answer is drawn, given the example that each is of.
+
+    Whole examples are drawn: two answers to one example, such as a pair translated both ways, are not independent.
+    """
+    names, places = numpy.unique(numpy.asarray(examples), return_inverse=True)
     generator = numpy.random.default_rng(seed)
-    return generator.multinomial(examples, numpy.full(examples, 1 / examples), resamples).astype(numpy.float64)
+    drawn = generator.multinomial(len(names), numpy.full(len(names), 1 / len(names)), resamples)
+    return drawn[:, places].astype(numpy.float64)
 
 
 def score_interval(table: Table, score: Score, counts: Counts) -> Interval:
@@ -35,8 +41,8 @@ def ratio_interval(member: Table, reference: Table, score: Score, counts: Counts
 
 
 def quality_promise(name: str, target: float, retention: Mapping[str, Interval]) -> Verdicted:
-    """The promise of a task; of its metrics the one that keeps least counts."""
-    weakest = min(retention.values(), key=lambda interval: interval.value)
+    """The promise of a task; of its metrics the one that keeps it least counts."""
+    weakest = min(retention.values(), key=lambda kept: (_RANKS.index(verdict(kept, target)), kept.value))
     return Verdicted(
         name=name,
         target=target,
@@ -55,6 +61,8 @@ def cost_promise(name: str, limit: float, ratio: float) -> Verdicted:
 
 def verdict(interval: Interval, target: float) -> Verdict:
     """Kept if the whole interval is at or above the target, missed if all below, else undecided."""
+    if interval.n < _LEAST:
+        return "undecided"
     if interval.low >= target:
         return "kept"
     return "missed" if interval.high < target else "undecided"

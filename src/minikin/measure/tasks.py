@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
 
+from minikin.base.errors import DataError
 from minikin.base.seeds import seed_for
 from minikin.text.chat import Message, messages
 from minikin.text.records import Dialogue, Record, Selection, Summarization, Translation
@@ -13,9 +14,13 @@ _CANDIDATES = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A prompt, its accepted answers, and for response selection the candidates and the true one's index."""
+    """A prompt, its accepted answers, and for response selection the candidates and the true one's index.
+
+    Questions of one `example` say the same thing and are drawn together; `group` are those scored as one corpus.
+    """
 
     task: str
+    example: int
     group: str
     source: str
     prompt: tuple[Message, ...]
@@ -24,34 +29,42 @@ class Question:
     answer: int = 0
 
 
-def questions(records: Iterable[Record]) -> Iterator[Question]:
-    """One question a record; a dialogue asks for its last turn."""
+def questions(records: Iterable[Record], example: int) -> Iterator[Question]:
+    """One question a record of an example; plain text asks nothing."""
     for record in records:
         *prompt, last = messages(record)
         match record:
             case Translation(source=source, source_lang=here, target_lang=there, references=references):
-                yield _question("translation", f"{here}-{there}", source, prompt, references or (last.content,))
+                group, task, asked = f"{here}-{there}", "translation", source
             case Summarization(document=document, references=references):
-                yield _question("summarization", "", document, prompt, references or (last.content,))
-            case Dialogue():
-                yield _question("dialogue", "", _said(prompt), prompt, (last.content,))
-            case Selection(candidates=candidates, answer=answer):
-                yield Question(
-                    task="dialogue",
-                    group="",
-                    source=_said(prompt),
-                    prompt=tuple(prompt),
-                    references=(last.content,),
-                    candidates=candidates,
-                    answer=answer,
-                )
+                group, task, asked = "", "summarization", document
+            case Dialogue() | Selection():
+                group, task, asked, references = "", "dialogue", _said(prompt), ()
+            case _:
+                continue
+        yield Question(
+            task=task,
+            example=example,
+            group=group,
+            source=asked,
+            prompt=tuple(prompt),
+            # the target itself is an answer, too; some data sets list it among the references, some do not
+            references=tuple(dict.fromkeys((last.content, *references))),
+            candidates=record.candidates if isinstance(record, Selection) else (),
+            answer=record.answer if isinstance(record, Selection) else 0,
+        )
 
 
 def selections(dialogues: Iterable[Dialogue], seed: int) -> Iterator[Selection]:
-    """Response selection made from dialogues: the last turn among 19 last turns of others."""
+    """Response selection made from dialogues: the last turn among 19 last turns of others, or all there are.
+
+    Raises DataError if the dialogues have only one last turn among them.
+    """
     chance = Random(seed_for(seed, "selections"))
     ends = [dialogue.turns for dialogue in dialogues]
     pool = sorted({turns[-1].text for turns in ends})
+    if len(pool) < 2:
+        raise DataError("dialogue: its test has a single last turn, so there is nothing to select among; add dialogues")
     for turns in ends:
         *context, last = turns
         others = [text for text in chance.sample(pool, min(len(pool), _CANDIDATES)) if text != last.text]
@@ -59,10 +72,6 @@ def selections(dialogues: Iterable[Dialogue], seed: int) -> Iterator[Selection]:
         answer = chance.randint(0, len(candidates))
         candidates.insert(answer, last.text)
         yield Selection(context=tuple(context), role=last.role, candidates=tuple(candidates), answer=answer)
-
-
-def _question(task: str, group: str, source: str, prompt: list[Message], references: tuple[str, ...]) -> Question:
-    return Question(task=task, group=group, source=source, prompt=tuple(prompt), references=references)
 
 
 def _said(prompt: list[Message]) -> str:

@@ -6,7 +6,7 @@ the same in whatever order steps are asked for.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from minikin.base.errors import DataError
 from minikin.base.seeds import numpy_generator
 from minikin.base.shapes import Documents, Positions, Tokens, Weights
 from minikin.text.corpus import Corpus
@@ -24,6 +25,8 @@ from minikin.text.corpus import Corpus
 Piece = tuple[int, int]  # first token in the corpus, and how many
 Row = tuple[Piece, ...]
 
+_LONGEST_CYCLE = 200_000
+_LOOK_BACK = 50  # rows looked through for each row that is wanted of a task
 _FIELDS = ("tokens", "targets", "weights", "positions", "documents")
 
 
@@ -40,27 +43,36 @@ class Batch:
 
 @final
 class PackedCorpus:
-    """A corpus as rows of `length` tokens. Tokens that are not the answer count `prompt_weight`."""
+    """A corpus as rows of `length` tokens. Tokens that are not the answer count `prompt_weight`.
+
+    If they count nothing, pieces without an answer have nothing to teach and are left out; raises DataError if no
+    piece has one.
+    """
 
     def __init__(self, corpus: Corpus, length: int, prompt_weight: float) -> None:
         self.corpus, self.length, self.prompt_weight = corpus, length, prompt_weight
-        self.rows = pack(pieces(corpus.starts, length), length)
+        stretches = pieces(corpus.starts, length)
+        self.rows = pack([piece for piece in stretches if prompt_weight or corpus.answers_in(*piece)], length)
+        if not self.rows:
+            raise DataError(f"{corpus.name}: no document has an answer to learn; check its records")
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def batch(self, chosen: Sequence[int]) -> Batch:
         """These rows."""
-        rows = [self._row(self.rows[index]) for index in chosen]
+        return self._batch(chosen, self.prompt_weight)
+
+    def answers(self, chosen: Sequence[int]) -> Batch:
+        """These rows with nothing but the answers counting."""
+        return self._batch(chosen, 0.0)
+
+    def _batch(self, chosen: Sequence[int], prompt_weight: float) -> Batch:
+        rows = [self._row(self.rows[index], prompt_weight) for index in chosen]
         tokens, targets, weights, positions, documents = (torch.stack(parts) for parts in zip(*rows, strict=True))
         return Batch(tokens=tokens, targets=targets, weights=weights, positions=positions, documents=documents)
 
-    def in_order(self, rows: int) -> Iterator[Batch]:
-        """Every row once, `rows` at a time."""
-        for start in range(0, len(self), rows):
-            yield self.batch(range(start, min(start + rows, len(self))))
-
-    def _row(self, row: Row) -> tuple[Tensor, ...]:
+    def _row(self, row: Row, prompt_weight: float) -> tuple[Tensor, ...]:
         tokens = numpy.zeros(self.length + 1, dtype=numpy.int64)
         weights = numpy.zeros(self.length, dtype=numpy.float32)
         positions = numpy.zeros(self.length, dtype=numpy.int64)
@@ -70,7 +82,7 @@ class PackedCorpus:
             here = slice(at, at + count)
             tokens[here] = self.corpus.tokens[first : first + count]
             # what a token is asked for is its successor, so the successor decides what it counts
-            counts = numpy.where(self.corpus.answer[first + 1 : first + count], 1.0, self.prompt_weight)
+            counts = numpy.where(self.corpus.answer[first + 1 : first + count], 1.0, prompt_weight)
             weights[at : at + count - 1] = counts
             positions[here] = numpy.arange(count)
             documents[here] = number
@@ -81,8 +93,9 @@ class PackedCorpus:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A corpus and its part of all rows; shares of a mixture need not add up to one."""
+    """A corpus and its part of all rows; shares of a mixture need not add up to one. `task` is what it is for."""
 
+    task: str
     name: str
     rows: PackedCorpus
     share: float
@@ -96,6 +109,8 @@ class Mixture:
         self._shares, self._seed = tuple(shares), seed
         self.batch_rows, self.length = batch_rows, shares[0].rows.length
         self._owners, self._turns = apportioned([share.share for share in shares])
+        if missing := [share.name for index, share in enumerate(shares) if index not in self._owners]:
+            raise DataError(f"{missing[0]}: has less than one row in {_LONGEST_CYCLE:,}; raise its weight or share")
         self._each = numpy.bincount(self._owners, minlength=len(shares))
 
     @property
@@ -107,7 +122,17 @@ class Mixture:
         """Batch `step`, counted from 0."""
         first = step * self.batch_rows
         rows = [self._row(number) for number in range(first, first + self.batch_rows)]
-        return Batch(**{field: torch.cat([getattr(row, field) for row in rows]) for field in _FIELDS})
+        return _joined(rows)
+
+    def recent(self, steps: int, rows: int) -> dict[str, Batch]:
+        """The answers of the last `rows` rows of each task that were seen in `steps` steps."""
+        seen: dict[str, list[Batch]] = {share.task: [] for share in self._shares}
+        last = steps * self.batch_rows - 1
+        for number in range(last, max(-1, last - _LOOK_BACK * rows), -1):
+            share, row = self._place(number)
+            if len(seen[share.task]) < rows:
+                seen[share.task].append(share.rows.answers([row]))
+        return {task: _joined(found) for task, found in seen.items() if found}
 
     def epochs(self, steps: int) -> dict[str, float]:
         """How often each corpus has been seen after this many steps."""
@@ -117,18 +142,28 @@ class Mixture:
         }
 
     def _row(self, number: int) -> Batch:
+        share, row = self._place(number)
+        return share.rows.batch([row])
+
+    def _place(self, number: int) -> tuple[Share, int]:
         cycle, place = divmod(number, len(self._owners))
         owner = int(self._owners[place])
         share = self._shares[owner]
         epoch, position = divmod(cycle * int(self._each[owner]) + int(self._turns[place]), len(share.rows))
-        return share.rows.batch([int(_permutation(self._seed, share.name, epoch, len(share.rows))[position])])
+        return share, int(_permutation(self._seed, share.name, epoch, len(share.rows))[position])
 
 
-def apportioned(shares: Sequence[float], cycle: int = 1000) -> tuple[NDArray[numpy.int64], NDArray[numpy.int64]]:
+def _joined(rows: Sequence[Batch]) -> Batch:
+    return Batch(**{field: torch.cat([getattr(row, field) for row in rows]) for field in _FIELDS})
+
+
+def apportioned(shares: Sequence[float]) -> tuple[NDArray[numpy.int64], NDArray[numpy.int64]]:
     """Who owns each row of a cycle, and which of the owner's rows it is.
 
     Each row goes to whoever is furthest behind, so after n rows everybody has had their part, give or take one.
+    A cycle is as long as the smallest share needs to have a hundred rows.
     """
+    cycle = min(_LONGEST_CYCLE, int(100 * sum(shares) / min(shares)))
     parts = numpy.asarray(shares, dtype=numpy.float64) / sum(shares)
     counts = numpy.zeros(len(parts))
     owners, turns = [], []

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from minikin.base.errors import DataError
 from minikin.base.files import read_json
-from minikin.text.chat import Example
+from minikin.text.chat import Example, encode_example
+from minikin.text.records import Record
+from minikin.text.tokenizer import Tokenizer
 
 _TOKENS, _ANSWER, _STARTS, _ABOUT = "tokens.bin", "answer.bin", "starts.bin", "corpus.json"
 
@@ -33,6 +35,7 @@ class Corpus:
     """A written corpus, read by document."""
 
     def __init__(self, folder: Path) -> None:
+        self.name = str(folder)
         about = read_json(folder / _ABOUT)
         self.size = CorpusSize(**about["size"])
         self.starts: NDArray[numpy.int64] = numpy.fromfile(folder / _STARTS, dtype=numpy.int64)
@@ -42,10 +45,15 @@ class Corpus:
     def __len__(self) -> int:
         return self.size.documents
 
-    @property
-    def lengths(self) -> NDArray[numpy.int64]:
-        """Tokens of every document."""
-        return numpy.diff(self.starts)
+    def answers_in(self, first: int, count: int) -> bool:
+        """Whether any of `count` tokens from `first` on is an answer that follows another of them."""
+        return bool(self.answer[first + 1 : first + count].any())
+
+
+def write_records(folder: Path, records: Iterable[Record], tokenizer: Tokenizer) -> CorpusSize:
+    """Write records as documents into a folder that is made; raises DataError if there is none."""
+    folder.mkdir(parents=True)
+    return write_corpus(folder, (encode_example(tokenizer, record) for record in records), tokenizer.vocab_size)
 
 
 def write_corpus(folder: Path, examples: Iterable[Example], vocab_size: int) -> CorpusSize:
@@ -60,7 +68,7 @@ def write_corpus(folder: Path, examples: Iterable[Example], vocab_size: int) -> 
             answers += sum(example.answer)
     size = CorpusSize(documents=len(starts) - 1, tokens=starts[-1], answer_tokens=answers)
     if not size.tokens:
-        raise DataError(f"{folder.name}: no example to write; check the recipe's data")
+        raise DataError(f"{folder.parent.name}/{folder.name}: no example to write; check the recipe's data")
     (folder / _STARTS).write_bytes(numpy.asarray(starts, dtype=numpy.int64).tobytes())
     (folder / _ABOUT).write_text(json.dumps({"dtype": dtype.name, "size": vars(size)}))
     return size

@@ -6,21 +6,19 @@ Nothing is dropped in silence: a bad record is a DataError that says file, line,
 import difflib
 import gzip
 import json
+import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import huggingface_hub
 import pyarrow.parquet
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from pyarrow import ArrowInvalid
 
 from minikin.base.errors import DataError
 from minikin.text.records import Dialogue, Record, Selection, Summarization, Text, Translation, Turn
-
-try:
-    import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-except ImportError:  # the `hub` extra
-    huggingface_hub = None
 
 Task = Literal["translation", "summarization", "dialogue", "text", "selection"]
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -39,19 +37,22 @@ def read(path: Path, task: Task) -> Iterator[Record]:
 
 def read_hub(name: str, task: Task, split: str) -> Iterator[Record]:
     """Records of a dataset on the Hugging Face hub; its files must be of the kinds that `read` knows."""
-    if huggingface_hub is None:
-        raise DataError(f"hub:{name}: needs the package huggingface_hub; pip install 'minikin[hub]'")
     try:
         listed = huggingface_hub.list_repo_files(name, repo_type="dataset")
-        chosen = [file for file in sorted(listed) if split in file and file.endswith(_SUFFIXES)]
+        chosen = [file for file in sorted(listed) if _is_of(split, file) and file.endswith(_SUFFIXES)]
         if not chosen:
             raise DataError(f"hub:{name}: has no {split} file of {', '.join(_SUFFIXES)}; it has {', '.join(listed)}")
         paths = [huggingface_hub.hf_hub_download(name, file, repo_type="dataset") for file in chosen]
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(f"hub:{name}: cannot be fetched ({reason}); check the name and the network") from error
     for path in paths:
         yield from read(Path(path), task)
+
+
+def _is_of(split: str, file: str) -> bool:
+    """Whether the split is a word of the file's path: "latest" is no test."""
+    return split in re.split(r"[^a-z]+", file.lower())
 
 
 def reversed_direction(record: Translation) -> Translation:
@@ -76,14 +77,14 @@ class _Fields:
     def text(self, name: str) -> str:
         """A text that is not blank."""
         value = self._value(name)
-        if not isinstance(value, str) or not value.strip():
-            raise self._wrong(name, value, "a text that is not empty")
+        if not isinstance(value, str) or not value.strip() or not _is_unicode(value):
+            raise self._wrong(name, value, "a text that is not empty and has no half of a surrogate pair")
         return value
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of texts; an absent one is empty."""
         value = self._fields.get(name) or []
-        if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        if not isinstance(value, list) or not all(isinstance(text, str) and _is_unicode(text) for text in value):
             raise self._wrong(name, value, "a list of texts")
         return tuple(value)
 
@@ -150,9 +151,19 @@ _BUILDERS: Mapping[Task, Callable[[_Fields], Record]] = {
 }
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+def present(path: Path) -> Path:
+    """The path, if a file is there that can be read; else DataError with the nearest name."""
     if not path.is_file():
         raise DataError(f"{path}: no such file{_nearest(path)}")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    return path
+
+
+def _rows(path: Path) -> Iterator[tuple[str, Any]]:
+    present(path)
     if path.name.endswith(".parquet"):
         return _parquet_rows(path)
     if path.name.endswith((".jsonl", ".jsonl.gz")):
@@ -174,7 +185,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
         raise DataError(f"{path}:{number}: is not valid JSON ({error.msg} at column {error.colno})") from error
     except RecursionError as error:
         raise DataError(f"{path}:{number}: is nested too deeply") from error
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: is not a whole gzip file ({error})") from error
 
 
@@ -185,8 +196,12 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
             for row in batch.to_pylist():
                 number += 1
                 yield f"{path}:{number}", row
-    except ArrowInvalid as error:
+    except (ArrowInvalid, OSError) as error:
         raise DataError(f"{path}: is not a readable parquet file ({str(error).splitlines()[0]})") from error
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _nearest(path: Path) -> str:

@@ -43,10 +43,6 @@ class Tokenizer:
         """Ids of a text, without any special token."""
         return self._inner.encode(text, add_special_tokens=False).ids
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Ids of many texts, on all cores."""
-        return [encoded.ids for encoded in self._inner.encode_batch(list(texts), add_special_tokens=False)]
-
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, special tokens left out."""
         return self._inner.decode(list(ids), skip_special_tokens=True)

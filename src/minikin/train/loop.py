@@ -71,7 +71,7 @@ def fit(
             if due or stop.signal_number or step + 1 == run.steps:
                 where = states.save(decoder, optimizers, reached)
                 saved_at = time.monotonic()
-            if stop.signal_number and step + 1 < run.steps:
+            if stop.signal_number:
                 raise Interrupted(
                     f"{run.title}: stopped after step {step + 1} of {run.steps}; saved in {where}; "
                     "run the same command again to go on",

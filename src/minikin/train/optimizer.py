@@ -38,6 +38,7 @@ class Optimizers:
         self, decoder: nn.Module, schedule: Schedule, weight_decay: float, clip_norm: float, dtype: torch.dtype
     ) -> None:
         matrices, others = _sorted_parameters(decoder)
+        self.dtype = dtype
         self._muon = Muon(matrices, weight_decay, dtype)
         self._adamw = AdamW(others, lr=schedule.peak, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
         self._parameters = [*matrices, *others]

@@ -54,8 +54,7 @@ class States:
         with whole_folder(final_folder) as fresh:
             save_file(dict(decoder.state_dict()), fresh / _WEIGHTS)
             save_file(optimizers.tensors(), fresh / _OPTIMIZER)
-            described = {"threads": torch.get_num_threads(), "torch": torch.__version__, **asdict(reached)}
-            write_json(fresh / _STATE, described)
+            write_json(fresh / _STATE, {**_circumstances(optimizers), **asdict(reached)})
         for older in self._saved()[:-2]:
             shutil.rmtree(older, ignore_errors=True)
         return final_folder
@@ -73,7 +72,7 @@ class States:
 
     def _taken_over(self, folder: Path, decoder: Decoder, optimizers: Optimizers) -> Reached:
         stored = read_json(folder / _STATE)
-        for name, now in (("threads", torch.get_num_threads()), ("torch", torch.__version__)):
+        for name, now in _circumstances(optimizers).items():
             if stored[name] != now:
                 self._report(
                     f"warning: {folder}: was saved with {name} {stored[name]}, now {now}; "
@@ -86,3 +85,8 @@ class States:
 
     def _saved(self) -> list[Path]:
         return sorted(self._folder.glob("step-*"))
+
+
+def _circumstances(optimizers: Optimizers) -> dict[str, str | int]:
+    """What must be the same for a training to go on bit for bit."""
+    return {"threads": torch.get_num_threads(), "torch": torch.__version__, "products": str(optimizers.dtype)}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from minikin.text.records import Dialogue, Summarization, Text, Translation, Turn
 from minikin.text.village import english, german
-from minikin.text.village.entries import Person, Thing
+from minikin.text.village.entries import Person, Verb
 from minikin.text.village.lexicon import GERMAN_COLORS, VERBS
 from minikin.text.village.meaning import (
     Event,
@@ -18,7 +18,7 @@ from minikin.text.village.meaning import (
 
 Language = Literal["en", "de"]
 
-_BUY = next(verb for verb in VERBS if verb.english == "buy")
+_BUY, _FIND = (next(verb for verb in VERBS if verb.english == english) for english in ("buy", "find"))
 
 _REMARKS = {
     "en": (
@@ -152,7 +152,9 @@ def _report_parts(deed: Event, language: Language) -> tuple[str, str, str]:
 
 def _shopping(chance: Random, split: Split, language: Language) -> tuple[str, ...]:
     """Choose a color, be told the price of the thing, give a name: the last reply needs all of it."""
-    buyer, thing = _buyer_and_thing(chance, split)
+    deed = _deed_of(chance, split, _BUY)
+    assert deed.goods is not None
+    buyer, thing = deed.who, deed.goods.thing
     color = chance.choice(thing.colors)
     price = _CROWNS[language][thing.price - 2]
     if language == "en":
@@ -204,7 +206,7 @@ def _news(chance: Random, split: Split, language: Language) -> tuple[str, ...]:
 
 def _errand(chance: Random, split: Split, language: Language) -> tuple[str, ...]:
     """Somebody looks for a thing; the reply names them, the thing and the place."""
-    deed = draw_deed(chance, split, "the")
+    deed = _deed_of(chance, split, _FIND)
     assert deed.goods is not None
     assert deed.place is not None
     thing = deed.goods.thing
@@ -224,13 +226,12 @@ def _errand(chance: Random, split: Split, language: Language) -> tuple[str, ...]
     )
 
 
-def _buyer_and_thing(chance: Random, split: Split) -> tuple[Person, Thing]:
+def _deed_of(chance: Random, split: Split, verb: Verb) -> Event:
+    """A deed with this verb, for tellings in which the verb never varies: its split is that of what is told."""
     while True:
-        deed = draw_deed(chance, split, "a")
-        bought = replace(deed, verb=_BUY)
-        if bought.split == split:
-            assert bought.goods is not None
-            return bought.who, bought.goods.thing
+        deed = replace(draw_deed(chance, split, "a"), verb=verb)
+        if deed.split == split:
+            return deed
 
 
 def _another(chance: Random, person: Person) -> Person:
