@@ -11,7 +11,7 @@ family: .venv/installed
 	$(BIN)/minikin build recipes/village.toml
 
 test: .venv/installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist worksteal
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -24,7 +24,16 @@ TINY = [
     "data.summarization.train=['village:100']",
     "data.dialogue.train=['village:100']",
     "data.text.train=['village:30']",
+    "data.translation.test=['village:40']",
+    "data.summarization.test=['village:40']",
+    "data.dialogue.test=['village:40']",
+    "data.dialogue.select=['village:40']",
     "tokenizer.vocab_size=512",
+    "member.full.shape.num_hidden_layers=3",
+    "member.full.shape.intermediate_size=96",
+    "member.full.shape.hidden_size_per_layer_input=96",
+    "member.mini.distill.importance_samples=32",
+    "member.nano.distill.importance_samples=32",
     "member.full.train.tokens=40960",
     "member.mini.distill.tokens=20480",
     "member.nano.distill.tokens=20480",
@@ -145,7 +154,7 @@ def test_a_build_killed_again_and_again_ends_with_the_same_weights(family, tmp_p
         building = process("build", VILLAGE, *SETTINGS, "--out", out)
         try:
             # later each time, so that every stage is hit and the end is reached
-            building.communicate(timeout=4 + 4 * kills)
+            building.communicate(timeout=4 * 1.5**kills)
         except subprocess.TimeoutExpired:
             building.send_signal(number)
             building.communicate()

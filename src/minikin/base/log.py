@@ -38,7 +38,8 @@ class Log:
 
     def say(self, text: str) -> None:
         """One line for whoever watches."""
-        self._console.print(text, highlight=False)
+        # as it is: ":100:" in a name is no emoji, "[x]" no colour
+        self._console.print(text, highlight=False, markup=False, emoji=False)
 
     @contextmanager
     def bar(self, title: str, total: int, done: int = 0) -> Iterator["Bar"]:
@@ -73,4 +74,6 @@ class Bar:
         self._progress.update(self._task, completed=done, note=note)
         if not self._console.is_terminal and time.monotonic() - self._said > self._PIPE_SECONDS:
             self._said = time.monotonic()
-            self._console.print(f"  {self._title} {done}/{self._total} {note}", highlight=False)
+            self._console.print(
+                f"  {self._title} {done}/{self._total} {note}", highlight=False, markup=False, emoji=False
+            )
