@@ -38,6 +38,7 @@ def card(site: Site, name: str, facts: dict[str, Any]) -> str:
     return (
         "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags: [minikin]\n---\n\n"
         f"# {site.recipe.name} {name}\n\n{origin} {config.parameters:,} parameters, of which {config.multiplied:,} "
-        f"are multiplied for a token and {config.looked_up:,} looked up. Trained on {facts['tokens']:,} tokens.\n\n"
+        f"are multiplied for a token and {config.looked_up:,} looked up. "
+        f"Trained on rows of {facts['tokens']:,} tokens.\n\n"
         "Built with minikin; what it keeps and costs is in the family's report.\n"
     )

@@ -18,7 +18,7 @@ from minikin.base.device import prepare
 from minikin.base.errors import CheckpointError
 from minikin.measure.records import Efficiency
 from minikin.model.cache import Cache
-from minikin.model.checkpoint import load, read_config
+from minikin.model.checkpoint import WEIGHTS, load, read_config
 from minikin.model.decoder import Decoder
 from minikin.model.generate import last
 
@@ -38,6 +38,7 @@ def efficiency(folder: Path, threads: int) -> Efficiency:
         looked_up=config.looked_up,
         flops_per_token=config.flops_per_token(),
         bytes={str(bits): config.bytes_at(bits) for bits in (16, 8, 4)},
+        file_bytes=(folder / WEIGHTS).stat().st_size,
         kv_bytes_per_token=config.kv_bytes_per_token(),
         how=f"{threads} threads, float32, one row, median of {_RUNS} runs; "
         f"{_PREFILL_TOKENS} tokens read, {_DECODE_TOKENS} written; peak memory of the whole process",

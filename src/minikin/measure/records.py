@@ -47,13 +47,17 @@ class Verdicted:
 
 @dataclass(frozen=True, kw_only=True)
 class Efficiency:
-    """What a member costs: counted from its shape, and measured in a process of its own."""
+    """What a member costs: counted from its shape, and measured in a process of its own.
+
+    `bytes` are counted for 16, 8 and 4 bits; `file_bytes` is the file of weights as it lies there, in float32.
+    """
 
     parameters: int
     multiplied: int
     looked_up: int
     flops_per_token: int
     bytes: dict[str, int]
+    file_bytes: int
     kv_bytes_per_token: int
     peak_rss_bytes: int
     decode_tokens_per_second: float

@@ -81,21 +81,20 @@ class Config:
         scale_bits = 0 if bits >= 16 else 16 / 32
         return round(self.parameters * (bits + scale_bits) / 8)
 
-    def flops_per_token(self, context: int = 0) -> int:
-        """Floating-point operations to decode one token after `context` earlier ones.
+    def flops_per_token(self) -> int:
+        """Floating-point operations to decode one token: two for each multiplied weight.
 
-        Two for each multiplied weight; attention adds four for each query channel and visible token.
+        Left out is attention over what came before: four for each query channel, layer and visible token.
         """
-        visible = sum(min(context, self.sliding_window) if kind == SLIDING else context for kind in self.layer_types)
-        return 2 * self.multiplied + 4 * self.num_attention_heads * self.head_dim * visible
+        return 2 * self.multiplied
 
-    def training_flops_per_token(self, context: int = 0) -> int:
+    def training_flops_per_token(self) -> int:
         """Forward and backward: three times the forward pass."""
-        return 3 * self.flops_per_token(context)
+        return 3 * self.flops_per_token()
 
-    def kv_bytes_per_token(self, bytes_per_value: int = 2) -> int:
-        """Bytes that one more token adds to the cache while every window is still open."""
-        return 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim * bytes_per_value
+    def kv_bytes_per_token(self) -> int:
+        """Bytes that one more token adds to a 16-bit cache while every window is still open."""
+        return 2 * 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim
 
 
 def alternating_layer_types(num_hidden_layers: int, sliding_per_full: int) -> tuple[str, ...]:
