@@ -3,13 +3,14 @@
 import gzip
 import json
 
+import huggingface_hub
 import pyarrow
 import pyarrow.parquet
 import pytest
 
 from minikin.base.errors import DataError
 from minikin.text.records import Translation
-from minikin.text.sources import read, reversed_direction
+from minikin.text.sources import read, read_hub, reversed_direction
 
 GOOD = {"source": "a", "target": "b", "source_lang": "en", "target_lang": "de"}
 
@@ -37,6 +38,24 @@ def test_a_pair_turned_twice_is_itself():
     assert reversed_direction(reversed_direction(pair)) == pair
 
 
+def test_of_a_hub_dataset_the_files_of_the_split_are_read(tmp_path, monkeypatch):
+    names = ["README.md", "data/train-0.jsonl", "data/train-1.jsonl", "data/latest-train.csv", "data/constraints.jsonl"]
+    (tmp_path / "data").mkdir()
+    for name in names[1:3]:
+        lines(tmp_path / name, GOOD)
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name, repo_type: names)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file, repo_type: str(tmp_path / file))
+    assert len(list(read_hub("owner/name", "translation", "train"))) == 2
+    with pytest.raises(DataError, match=r"hub:owner/name: has no test file of \.jsonl, .* it has README\.md"):
+        list(read_hub("owner/name", "translation", "test"))
+
+
+def test_a_hub_dataset_that_cannot_be_fetched_is_told(monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="hub:a/b/c: cannot be fetched"):
+        list(read_hub("a/b/c", "translation", "train"))
+
+
 COMPLAINTS = [
     ("translation", b"", "holds no record"),
     ("translation", b"{\n", r"a\.jsonl:1: is not valid JSON"),
@@ -54,6 +73,7 @@ COMPLAINTS = [
         b'{"context": [{"role": "a", "text": "b"}], "role": "a", "candidates": ["x"], "answer": 1}\n',
         "answer is 1; expected a whole number from 0 to 0",
     ),
+    ("text", b'{"text": "\\ud800"}\n', "expected a text that is not empty and has no half of a surrogate pair"),
     ("text", b'{"text": ' + b"[" * 100_000 + b"\n", "is nested too deeply"),
 ]
 
