@@ -99,7 +99,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path):
             with torch.no_grad():
                 decoder.embed_tokens.weight[6:] = float("nan")
 
-    with pytest.raises(TrainingError, match=r"tiny: at step 4 the loss is truth nan; .* last good checkpoint is kept"):
+    with pytest.raises(TrainingError, match=r"at step 4 the loss is truth nan; .* last good .*step-00000003;"):
         a_run(tmp_path / "states", watch=spoil, decoder=decoder)
     assert sorted(path.name for path in (tmp_path / "states").iterdir())[-1] == "step-00000003"
     assert not any(parameter.isnan().any() for name, parameter in decoder.named_parameters() if "embed" not in name)

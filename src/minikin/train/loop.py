@@ -60,7 +60,7 @@ def fit(
     decoder.train()
     with signals_noted() as stop:
         for step in range(first, run.steps):
-            loss = _step(decoder, objective, optimizers, run, step)
+            loss = _step(decoder, objective, optimizers, run, step, states)
             elapsed = time.monotonic() - started
             watch(step + 1, loss, (step + 1 - first) * run.batch_tokens / elapsed)
             curve = reached.curve
@@ -80,7 +80,7 @@ def fit(
     return reached
 
 
-def _step(decoder: Decoder, objective: Objective, optimizers: Optimizers, run: Run, step: int) -> float:
+def _step(decoder: Decoder, objective: Objective, optimizers: Optimizers, run: Run, step: int, states: States) -> float:
     with torch.autocast("cpu", torch.bfloat16, enabled=run.dtype == torch.bfloat16):
         parts = objective.losses(decoder, run.batch_at(step))
     loss = torch.stack(list(parts.values())).sum()
@@ -95,7 +95,7 @@ def _step(decoder: Decoder, objective: Objective, optimizers: Optimizers, run: R
         found = "the loss is " + ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
     raise TrainingError(
         f"{run.title}: at step {step + 1} {found}; the weights were not changed by it. The last good checkpoint "
-        "is kept; lower learning_rate in the recipe and build again"
+        f"is {states.newest() or 'none yet'}; lower learning_rate in the recipe and build again"
     )
 
 

@@ -59,6 +59,10 @@ class States:
             shutil.rmtree(older, ignore_errors=True)
         return final_folder
 
+    def newest(self) -> Path | None:
+        """The state that was saved last."""
+        return next(reversed(self._saved()), None)
+
     def restore(self, decoder: Decoder, optimizers: Optimizers) -> Reached:
         """Take over the newest whole state; a training that has none begins at step 0."""
         for folder in reversed(self._saved()):
