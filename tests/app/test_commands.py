@@ -182,8 +182,10 @@ def test_a_plan_is_printed_before_anything_is_built(capsys, monkeypatch):
     assert status == 0
     counted = json.loads(said)
     assert counted["mini"]["compute_ratio"] <= 0.5
-    status, said, _ = minikin(capsys, monkeypatch, "plan", VILLAGE)
-    assert "training operations" in said
+    status, said, _ = minikin(capsys, monkeypatch, "plan", ROOT / "recipes" / "published.toml")
+    assert "1/10, is 1/12.1 ✓" in said
+    assert "1.3 B, is +0.3%" in said
+    assert "40% of 989 TFLOP/s" in said
 
 
 def test_a_member_answers_in_a_pipe(family):

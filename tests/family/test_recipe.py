@@ -140,6 +140,18 @@ def test_no_budget_is_ever_exceeded(vocab_size, compute, memory):
     assert found.parameters <= budget.parameters
 
 
+def test_the_published_family_is_as_published():
+    recipe = read_recipe(RECIPES / "published.toml")
+    for name, planned in plan(recipe).items():
+        said, config = recipe.member[name].published, planned.config
+        assert float(f"{config.parameters:.2g}") == said.parameters
+        assert abs(config.parameters / said.parameters - 1) < 0.01
+        if name != recipe.first:
+            assert (config.hidden_size, config.num_hidden_layers) == (said.hidden_size, said.num_hidden_layers)
+            assert planned.memory_ratio <= said.memory
+            assert planned.compute_ratio <= said.compute
+
+
 def test_a_budget_that_nothing_meets_is_told():
     with pytest.raises(PlanError, match=r"member\.nano: no shape has at most .* the smallest has .* a vocabulary"):
         plan(read_recipe(VILLAGE, ["member.nano.compute='1/900'"]))

@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from minikin.base.seeds import numpy_generator, torch_generator
-from minikin.family.recipe import Data, Member, Optimization
+from minikin.family.corpora import Data
+from minikin.family.recipe import Member, Optimization
 from minikin.family.site import Site, teacher_of
 from minikin.family.supply import sources_of
 from minikin.model.checkpoint import load

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from math import log
 
 from minikin.base.errors import CheckpointError, PlanError
-from minikin.family.recipe import MAX_POSITIONS, Member, Recipe, Shape
+from minikin.family.fields import MAX_POSITIONS
+from minikin.family.recipe import Member, Recipe, Shape
 from minikin.model.config import Config, alternating_layer_types
 from minikin.shrink.cut import refuse_larger
 

@@ -4,107 +4,17 @@ The descriptions here are the recipe reference in `docs/recipe.md`.
 """
 
 import re
-from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-MAX_POSITIONS = 2048  # the context of every member, in tokens
+from minikin.family.corpora import Corpora
+from minikin.family.fields import MAX_POSITIONS, Count, Ratio, Share, Strict
 
 _RESERVED = ("answers", "data", "held_out", "written")  # folders of a family that are no members
 
 
-def _ratio(value: Any) -> Any:
-    if isinstance(value, str) and re.fullmatch(r"\s*\d+\s*/\s*[1-9]\d*\s*", value):
-        return float(Fraction(value.replace(" ", "")))
-    return value
-
-
-def _whole(value: Any) -> Any:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _weighed(value: Any) -> Any:
-    return {"source": value} if isinstance(value, str) else value
-
-
-def _source(value: str) -> str:
-    if value.partition(":")[0] == "village" and not re.fullmatch(r"village:[1-9]\d*", value):
-        raise ValueError("expected village:COUNT such as village:10000")
-    return value
-
-
-Ratio = Annotated[float, BeforeValidator(_ratio), Field(gt=0, le=1)]
-Count = Annotated[int, BeforeValidator(_whole), Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Source = Annotated[str, AfterValidator(_source)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class WeighedSource(_Strict):
-    """A source to learn from; its name alone means a weight of 1."""
-
-    source: Source = Field(description="`village:COUNT`, `hub:OWNER/NAME` or a file.")
-    weight: float = Field(default=1.0, gt=0, description="How often it is seen for its size, against other sources.")
-
-
-class Data(_Strict):
-    """Sources of one task: `village:COUNT`, `hub:OWNER/NAME`, or a .jsonl, .jsonl.gz or .parquet file."""
-
-    share: float = Field(default=1.0, gt=0, description="Part of the training rows, relative to other tasks.")
-    train: list[Annotated[WeighedSource, BeforeValidator(_weighed)]] = Field(
-        min_length=1, description="Sources to learn from: names, or `{source = NAME, weight = 2}`."
-    )
-    test: list[Source] = Field(default=[], description="Held-out sources to measure on; never trained on.")
-    select: list[Source] = Field(
-        default=[],
-        description="Held-out response selection, dialogue only; answers are then scored on it, not on test.",
-    )
-    both_directions: bool = Field(default=False, description="Learn and test every translation both ways.")
-
-    @model_validator(mode="after")
-    def _test_is_not_trained_on(self) -> "Data":
-        for weighed in self.train:
-            # the village keeps its test meanings apart by itself; of a hub dataset the split is taken
-            if weighed.source in (*self.test, *self.select) and not weighed.source.startswith(("village:", "hub:")):
-                raise ValueError(f"{weighed.source} is both trained on and tested on")
-        return self
-
-
-class Corpora(_Strict):
-    """The data of all tasks."""
-
-    root: str = Field(default=".", description="Folder that relative file names start from.")
-    sequence_length: Count = Field(
-        default=256, le=MAX_POSITIONS, description="Tokens in a packed row; longer documents are cut."
-    )
-    prompt_weight: Share = Field(default=0.1, description="What a token that is not the answer counts in the loss.")
-    tokenizer_examples: Count = Field(default=20_000, description="Training examples a task that the tokenizer sees.")
-    translation: Data | None = None
-    summarization: Data | None = None
-    dialogue: Data | None = None
-    text: Data | None = None
-
-    @model_validator(mode="after")
-    def _something_is_examined(self) -> "Corpora":
-        for task in ("translation", "summarization", "text"):
-            if (data := getattr(self, task)) and data.select:
-                raise ValueError(f"{task}.select: response selection is for dialogue")
-        if not self.examined:
-            raise ValueError("no task has a test; give translation.test, summarization.test or dialogue.test")
-        return self
-
-    @property
-    def examined(self) -> tuple[str, ...]:
-        """The tasks that members are scored on."""
-        tasks = {name: getattr(self, name) for name in ("translation", "summarization", "dialogue")}
-        return tuple(name for name, data in tasks.items() if data and (data.test or data.select))
-
-
-class Vocabulary(_Strict):
+class Vocabulary(Strict):
     """The tokenizer that all members share."""
 
     vocab_size: Count = Field(
@@ -112,7 +22,7 @@ class Vocabulary(_Strict):
     )
 
 
-class Shape(_Strict):
+class Shape(Strict):
     """A shape, given. Names are Transformers'."""
 
     hidden_size: Count = Field(description="Width of the residual stream.")
@@ -126,7 +36,7 @@ class Shape(_Strict):
     sliding_per_full: int = Field(default=2, description="Sliding layers before each full one.", ge=0)
 
 
-class Optimization(_Strict):
+class Optimization(Strict):
     """How a member's weights are moved, whatever is minimised."""
 
     tokens: Count = Field(description="Training tokens, 2e6 for example.")
@@ -149,7 +59,7 @@ class Distillation(Optimization):
     importance_samples: Count = Field(default=1024, description="Rows on which the cut's importance is measured.")
 
 
-class Promise(_Strict):
+class Promise(Strict):
     """What a member promises to keep and to cost, relative to the family's first member."""
 
     translation: Ratio | None = Field(default=None, description="Least share of the translation scores.")
@@ -159,7 +69,25 @@ class Promise(_Strict):
     compute: Ratio | None = Field(default=None, description="Largest share of the operations a token.")
 
 
-class Member(_Strict):
+class Published(Strict):
+    """Figures that a publication gives for a member, to hold the plan against; each to two significant digits."""
+
+    parameters: float | None = Field(default=None, gt=0, description="All weights.")
+    hidden_size: Count | None = Field(default=None, description="Embedding size, which is the hidden size.")
+    num_hidden_layers: Count | None = Field(default=None, description="Layers.")
+    memory: Ratio | None = Field(default=None, description="Largest share of the first member's bytes.")
+    compute: Ratio | None = Field(default=None, description="Largest share of its operations a token.")
+
+
+class Hardware(Strict):
+    """What a plan's training time is estimated for."""
+
+    name: str = Field(default="H100 SXM, dense bfloat16", description="As the estimate calls it.")
+    flops_per_second: float = Field(default=989e12, gt=0, description="Peak operations a second.")
+    utilisation: Share = Field(default=0.4, gt=0, description="Part of the peak that training reaches.")
+
+
+class Member(Strict):
     """One model: a shape or budgets, and how it is trained."""
 
     shape: Shape | None = Field(default=None, description="The shape, if no budget is given.")
@@ -170,6 +98,7 @@ class Member(_Strict):
     train: Optimization | None = Field(default=None, description="Learn the data itself.")
     distill: Distillation | None = Field(default=None, description="Learn the data through a teacher.")
     promise: Promise = Field(default=Promise(), description="What is checked in the report.")
+    published: Published = Field(default=Published(), description="What the plan is held against.")
 
     @model_validator(mode="after")
     def _one_of_each(self) -> "Member":
@@ -184,7 +113,7 @@ class Member(_Strict):
         return self
 
 
-class Measure(_Strict):
+class Measure(Strict):
     """How members are examined."""
 
     max_examples: Count = Field(default=400, description="Test examples a task and source, the first ones.")
@@ -193,7 +122,7 @@ class Measure(_Strict):
     batch: Count = Field(default=64, description="Prompts decoded together.")
 
 
-class Recipe(_Strict):
+class Recipe(Strict):
     """A family, from data to promises."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Names the folder of the results.")
@@ -207,6 +136,7 @@ class Recipe(_Strict):
     tokenizer: Vocabulary = Vocabulary()
     member: dict[str, Member] = Field(min_length=1, description="Members by name, parents before children.")
     measure: Measure = Measure()
+    hardware: Hardware = Hardware()
 
     @property
     def first(self) -> str:

@@ -8,18 +8,18 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from minikin.family.corpora import Corpora, Data, WeighedSource
 from minikin.family.recipe import (
-    Corpora,
-    Data,
     Distillation,
+    Hardware,
     Measure,
     Member,
     Optimization,
     Promise,
+    Published,
     Recipe,
     Shape,
     Vocabulary,
-    WeighedSource,
 )
 
 _TABLES: dict[str, type[BaseModel]] = {
@@ -33,7 +33,9 @@ _TABLES: dict[str, type[BaseModel]] = {
     "member.NAME.train": Optimization,
     "member.NAME.distill": Distillation,
     "member.NAME.promise": Promise,
+    "member.NAME.published": Published,
     "measure": Measure,
+    "hardware": Hardware,
 }
 _INTRODUCTION = """\
 # The recipe
@@ -44,7 +46,7 @@ wrong type or a member that does not exist is named with its path. Any field can
     minikin build recipes/village.toml --set member.nano.distill.tokens=2e6
 
 Ratios may be written as "1/4" or 0.25. TASK is translation, summarization, dialogue or text; NAME is any name, and
-parents come before children. This page is generated from `src/minikin/family/recipe.py` by `make docs`.
+parents come before children. This page is generated from the fields themselves by `make docs`.
 """
 
 

@@ -10,8 +10,9 @@ from functools import cached_property
 
 from minikin.base.files import digest
 from minikin.base.log import Log
+from minikin.family.corpora import Data
 from minikin.family.plan import PlannedMember
-from minikin.family.recipe import Data, Member, Recipe
+from minikin.family.recipe import Member, Recipe
 from minikin.family.store import Store
 from minikin.family.supply import fingerprint, sources_of
 

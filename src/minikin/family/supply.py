@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from minikin.base.files import file_digest
-from minikin.family.recipe import Corpora, Data, Recipe
+from minikin.family.corpora import Corpora, Data
+from minikin.family.recipe import Recipe
 from minikin.text.records import Record, Translation
 from minikin.text.sources import Task, present, read, read_hub, reversed_direction
 from minikin.text.village import village
