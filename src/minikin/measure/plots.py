@@ -1,7 +1,7 @@
 """The report's plots as SVG, to be placed inside one HTML file. They read on a light and on a dark page."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minikin.measure.metrics import metrics_of
-from minikin.measure.records import FamilyReport, MemberReport
+from minikin.measure.records import FamilyReport, Interval, MemberReport
 
 # Okabe & Ito's palette: told apart by colour-blind eyes, and mid-bright enough for both backgrounds
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -60,8 +60,9 @@ def quality_against(report: FamilyReport, cost: str) -> str:
     axes[0].set_xscale("log")
     axes[0].set_xticks(list(costs.values()), [f"{name}\n{value:.3g}" for name, value in costs.items()])
     axes[0].minorticks_off()
-    axes[0].set(xlabel=label, ylabel="score", ylim=(0, 105))
-    axes[0].legend(loc="lower right", frameon=False, labelcolor=_GREY)
+    top = _top(score for member in report.members.values() for score in _main(member))
+    axes[0].set(xlabel=label, ylabel="score", ylim=(0, top))
+    axes[0].legend(loc="best", frameon=False, labelcolor=_GREY)
     return _svg(figure)
 
 
@@ -112,10 +113,23 @@ def limits_plot(report: FamilyReport, by: str) -> str:
             labels = [bucket.label.replace("–", "–\n") for bucket in buckets]
             axis.set_xticks(range(len(labels)), labels, fontsize=8)
         unit = "words in the input" if by == "length" else "times the rarest word was trained on"
-        axis.set(title=f"{task} ({metrics_of(task)[0].name})", xlabel=unit, ylim=(0, 105))
+        top = _top(
+            bucket.score for member in report.members.values() for bucket in member.limits if bucket.task == task
+        )
+        axis.set(title=f"{task} ({metrics_of(task)[0].name})", xlabel=unit, ylim=(0, top))
     axes[0].set_ylabel("score")
-    axes[0].legend(loc="lower left", frameon=False, labelcolor=_GREY)
+    axes[0].legend(loc="best", frameon=False, labelcolor=_GREY)
     return _svg(figure)
+
+
+def _main(member: MemberReport) -> Iterator[Interval]:
+    """A member's first metric of each task."""
+    return (scores[metrics_of(task)[0].name] for task, scores in member.scores.items())
+
+
+def _top(scores: Iterable[Interval]) -> float:
+    """Where an axis of scores ends: above the highest, with room for the legend, but not far above 100."""
+    return min(105.0, 1.4 * max((score.high for score in scores), default=75.0) + 1)
 
 
 def _tasks(report: FamilyReport) -> list[str]:
