@@ -218,11 +218,11 @@ COMPLAINTS = {
     "wrong type": (["plan", VILLAGE, "--set", "seed='x'"], "seed: found 'x'; input should be a valid integer"),
     "no data": (["build", VILLAGE, "--set", "data.text.train=['none.jsonl']"], "none.jsonl: no such file"),
     "impossible budget": (["plan", VILLAGE, "--set", "member.nano.compute='1/900'"], "member.nano: no shape has"),
-    "a file for a family": (["evaluate", VILLAGE], "village.toml/recipe.json: cannot be read (Not a directory)"),
+    "a file for a family": (["report", VILLAGE], "village.toml/report.json: cannot be read (Not a directory)"),
     "a village without a size": (["plan", VILLAGE, "--set", "data.text.train=['village']"], "expected village:COUNT"),
     "no family": (["report", "none"], "none: has no report.json; build the family first"),
     "no member": (["chat", "none"], "none: no such folder; name a member's folder"),
-    "nothing to evaluate": (["evaluate", "none"], "none/recipe.json: is missing"),
+    "nothing to evaluate": (["evaluate", "none"], "none: is not a family that was built to its end"),
 }
 
 
@@ -256,6 +256,8 @@ def test_a_damaged_member_is_told(family, tmp_path, capsys, monkeypatch):
     copy = tmp_path / "village"
     shutil.copytree(family, copy)
     damaged(copy, "nano/model.safetensors")
+    status, _, complaints = minikin(capsys, monkeypatch, "chat", copy)
+    assert "name one of its members: full, mini, nano" in complaints
     status, _, complaints = minikin(capsys, monkeypatch, "chat", copy / "nano")
     assert status == 1
     assert "nano/model.safetensors: is damaged" in complaints

@@ -62,7 +62,7 @@ COMPLAINTS = [
     ("translation", b'{"source": "\xff"}\n', r"a\.jsonl:1: is not valid UTF-8 at byte 12"),
     ("translation", b"[1]\n", r"a\.jsonl:1: found \[1\]; expected a JSON object"),
     ("translation", b'{"source": "a"}\n', r"a\.jsonl:1: lacks 'target'; found source"),
-    ("translation", b'{"source": "a", "targt": "b"}\n', r"lacks 'target'; did you mean 'targt'\?"),
+    ("translation", b'{"source": "a", "targt": "b"}\n', r"lacks 'target'; is 'targt' meant to be it\?"),
     ("translation", b'{"source": "  ", "target": "b"}\n', 'source is "  "; expected a text that is not empty'),
     ("translation", b'{"source": "a", "target": 3}\n', "target is 3; expected a text"),
     ("summarization", b'{"document": "a", "summary": "b"}\n{"document": "a"}\n', r"a\.jsonl:2: lacks 'summary'"),

@@ -11,6 +11,7 @@ from rich.console import Console
 from minikin.app.planned import plan_json, plan_table
 from minikin.app.talk import talk
 from minikin.base.device import prepare
+from minikin.base.errors import DataError
 from minikin.base.files import read_json
 from minikin.base.log import Log
 from minikin.family.build import build as build_family
@@ -59,6 +60,8 @@ def chat(member: Path, temperature: float, top_p: float, seed: int) -> None:
 
 def _built_recipe(root: Path, overrides: Sequence[str]) -> Recipe:
     path = root / "recipe.json"
+    if not path.is_file():
+        raise DataError(f"{root}: is not a family that was built to its end; run minikin build first")
     return checked(overridden(read_json(path), overrides), str(path))
 
 

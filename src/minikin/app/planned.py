@@ -17,6 +17,7 @@ def plan_table(recipe: Recipe, planned: dict[str, PlannedMember]) -> Table:
     hardware = recipe.hardware
     table = Table("", title=f"{recipe.name}: planned and counted, not measured", title_justify="left")
     table.caption = (
+        "8 and 4 bits with one 16-bit scale in 32 weights.\n"
         f"GPU-hours: {hardware.name}, {hardware.utilisation:.0%} of {hardware.flops_per_second / 1e12:,.0f} TFLOP/s"
     )
     for name in planned:
@@ -100,6 +101,7 @@ _ROWS: dict[str, Cell] = {
     "parameters": lambda m: f"{m.config.parameters:,}",
     "  multiplied": lambda m: f"{m.config.multiplied:,}",
     "  looked up": lambda m: f"{m.config.looked_up:,}",
+    "  scales of norms": lambda m: f"{m.config.norms:,}",
     "operations a token": lambda m: f"{m.config.flops_per_token():,}",
     "MB at 16 bits": lambda m: f"{m.config.bytes_at(16) / 1e6:,.2f}",
     "MB at 8 bits": lambda m: f"{m.config.bytes_at(8) / 1e6:,.2f}",

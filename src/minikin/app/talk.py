@@ -15,8 +15,9 @@ from minikin.text.tokenizer import Tokenizer
 
 _LONGEST_ANSWER = 256
 _GREETING = """\
-Ask in one line. "Translate to German: …", "Translate to English: …" and "Summarize: …" stand alone;
-anything else goes on with the conversation. /reset forgets it, Ctrl-C stops an answer, Ctrl-D ends.
+Ask in one line. "Translate to German: …", "Translate to English: …" and
+"Summarize: …" stand alone; anything else goes on with the conversation.
+/reset forgets it, Ctrl-C stops an answer, Ctrl-D ends.
 """
 
 

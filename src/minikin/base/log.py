@@ -54,6 +54,8 @@ class Log:
             TimeRemainingColumn(elapsed_when_finished=False, compact=True),
         )
         moving = self._console.is_terminal
+        if not moving:
+            self._console.print(f"  {title}: {total:,} to do", highlight=False, markup=False, emoji=False)
         with Progress(*columns, console=self._console, transient=True, disable=not moving) as progress:
             task = progress.add_task(title, total=total, completed=done, note="")
             yield Bar(progress, task, self._console, title, total)

@@ -12,12 +12,12 @@ _SIGNS = {"kept": ("✓ kept", "green"), "missed": ("✗ missed", "red"), "undec
 
 
 def tables(report: FamilyReport) -> RenderableType:
-    """Promises, quality and cost of a family."""
+    """Quality, cost and promises of a family; limits, curves and examples are in the HTML."""
     return Group(_quality(report), _cost(report), _promises(report))
 
 
 def _quality(report: FamilyReport) -> Table:
-    table = Table("task", "metric", title="quality, 95 % intervals", title_justify="left")
+    table = Table("task", "metric", title=f"{report.recipe}: quality, 95 % intervals", title_justify="left")
     for name in report.members:
         table.add_column(name, justify="right")
     first = next(iter(report.members.values()))

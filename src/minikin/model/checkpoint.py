@@ -97,7 +97,9 @@ def read_config(folder: Path) -> Config:
     try:
         return config_from(json.loads(path.read_text(encoding="utf-8")), str(path))
     except FileNotFoundError as error:
-        raise CheckpointError(f"{folder}: has no {CONFIG}; this is not a member's folder") from error
+        members = sorted(inner.parent.name for inner in folder.glob(f"*/{CONFIG}"))
+        hint = f"name one of its members: {', '.join(members)}" if members else "this is not a member's folder"
+        raise CheckpointError(f"{folder}: has no {CONFIG}; {hint}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{path}: is not valid JSON ({error}); build the member again") from error
 

@@ -106,7 +106,7 @@ class _Fields:
     def _value(self, name: str) -> Any:
         if name not in self._fields:
             near = difflib.get_close_matches(name, list(self._fields), 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; found {', '.join(self._fields) or 'no field'}"
+            hint = f"; is {near[0]!r} meant to be it?" if near else f"; found {', '.join(self._fields) or 'no field'}"
             raise DataError(f"{self._where}: lacks {name!r}{hint}")
         return self._fields[name]
 
@@ -178,7 +178,7 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
         with opened(path, "rb") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield f"{path}:{number}", json.loads(line.decode("utf-8"))
+                    yield f"{path}:{number}", json.loads(line.decode("utf-8").rstrip("\r\n"))
     except UnicodeDecodeError as error:
         raise DataError(f"{path}:{number}: is not valid UTF-8 at byte {error.start}; save the file as UTF-8") from error
     except json.JSONDecodeError as error:
