@@ -41,6 +41,13 @@ def test_every_room_is_in_the_readme():
         assert f"{room}/" in README
 
 
+def test_documents_have_no_holes():
+    for path in (*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"):
+        text = path.read_text(encoding="utf-8")
+        assert "@@" not in text, path
+        assert len(text.splitlines()) > 10, path
+
+
 def test_the_version_is_said_once():
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dynamic"] == ["version"]
     assert f"## {__import__('minikin').__version__}" in (ROOT / "CHANGELOG.md").read_text()
