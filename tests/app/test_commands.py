@@ -168,6 +168,16 @@ def test_a_build_killed_again_and_again_ends_with_the_same_weights(family, tmp_p
     assert not any(path.name.startswith(".tmp") for path in out.glob("*"))
 
 
+def test_an_interruption_outside_of_training_is_told(family, tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minikin.app.commands.build_family", interrupted)
+    status, _, complaints = minikin(capsys, monkeypatch, "build", VILLAGE, *SETTINGS, "--out", tmp_path / "village")
+    assert status == 128 + signal.SIGINT
+    assert complaints == "minikin: stopped; what is complete is kept, run the same command again to go on\n"
+
+
 def test_evaluation_with_other_settings_keeps_the_members(family, tmp_path, capsys, monkeypatch):
     copy = tmp_path / "village"
     shutil.copytree(family, copy)

@@ -2,8 +2,10 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGINT
 from typing import Literal
 
 from rich.console import Console
@@ -11,7 +13,7 @@ from rich.console import Console
 from minikin.app.planned import plan_json, plan_table
 from minikin.app.talk import talk
 from minikin.base.device import prepare
-from minikin.base.errors import DataError
+from minikin.base.errors import DataError, Interrupted
 from minikin.base.files import read_json
 from minikin.base.log import Log
 from minikin.family.build import build as build_family
@@ -28,7 +30,8 @@ def build(path: Path, overrides: Sequence[str], out: Path | None) -> None:
     """`minikin build`."""
     recipe = read_recipe(path, overrides)
     root = out or Path("families") / recipe.name
-    _show(build_family(recipe, root, _log(root)), root)
+    with _interruptible():
+        _show(build_family(recipe, root, _log(root)), root)
 
 
 def plan(path: Path, overrides: Sequence[str], form: Literal["json", "table"]) -> None:
@@ -44,7 +47,8 @@ def plan(path: Path, overrides: Sequence[str], form: Literal["json", "table"]) -
 def evaluate(root: Path, overrides: Sequence[str]) -> None:
     """`minikin evaluate`."""
     recipe = _built_recipe(root, overrides)
-    _show(evaluate_family(recipe, root, _log(root)), root)
+    with _interruptible():
+        _show(evaluate_family(recipe, root, _log(root)), root)
 
 
 def report(root: Path) -> None:
@@ -56,6 +60,15 @@ def chat(member: Path, temperature: float, top_p: float, seed: int) -> None:
     """`minikin chat`."""
     prepare()
     talk(member, temperature, top_p, seed)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Say what Ctrl-C left, outside of a training, which says more itself."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted("stopped; what is complete is kept, run the same command again to go on", SIGINT) from error
 
 
 def _built_recipe(root: Path, overrides: Sequence[str]) -> Recipe:
