@@ -48,6 +48,8 @@ def examine_member(site: Site, name: str) -> None:
         lines = []
         for task in sources_of(recipe.data):
             asked = _questions(site, task)
+            if not asked:
+                continue
             with site.log.bar(f"{name}: {task} test", len(asked)) as bar:
                 answers = examine(
                     decoder,

@@ -18,7 +18,8 @@ def attended(query: Queries, key: Keys, value: Values, mask: Mask) -> Queries:
     if not torch.is_grad_enabled() or keys > _SHORT:
         shared = heads > groups
         return functional.scaled_dot_product_attention(query, key, value, mask, scale=1.0, enable_gqa=shared)
-    # plain products: over short rows the fused kernel's backward pass takes a third longer, in bfloat16 three times
+    # plain products: over short rows the fused kernel's backward pass takes a third longer; in bfloat16, a whole step
+    # of the village's full model a third
     scores = query.reshape(batch, groups, -1, head_dim) @ key.mT
     # a softmax sums in float32 whatever it is given, so scores may stay as the product made them
     shares = torch.softmax(scores.view(batch, heads, time, keys) + mask.to(scores.dtype), -1)

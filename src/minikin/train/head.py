@@ -2,7 +2,7 @@
 
 Over a large vocabulary the logits are the largest tensors of a step. Here a chunk's logits live only until its
 loss and both products of its gradient are made, so they stay in the processor's cache and no product is made twice
-(the idea of Hsu et al. 2024, "Liger Kernel", §3.2).
+(the idea of Hsu et al. 2024, "Liger Kernel").
 """
 
 from collections.abc import Callable, Iterator
