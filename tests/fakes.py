@@ -35,6 +35,14 @@ SHAPES = {
     "not grouped": replace(TINY, num_key_value_heads=4),
     "no tables": replace(TINY, hidden_size_per_layer_input=0),
     "soft cap": replace(TINY, final_logit_softcapping=3.0),
+    "shared keys": replace(
+        TINY,
+        num_hidden_layers=6,
+        layer_types=(SLIDING, FULL) * 3,
+        num_kv_shared_layers=2,
+        use_double_wide_mlp=True,
+        global_head_dim=16,
+    ),
 }
 
 

@@ -7,9 +7,8 @@ import torch
 from fakes import SHAPES, TINY, decoder_of, documents
 from transformers import AutoModelForCausalLM
 
-from minikin.base.errors import CheckpointError
 from minikin.model.cache import Cache
-from minikin.model.checkpoint import load, read_config, save
+from minikin.model.checkpoint import save
 from minikin.model.generate import generate, greedy, last, reply_log_probabilities, sampler
 from minikin.model.norm import normalized
 from minikin.model.tables import mixed
@@ -80,7 +79,7 @@ def test_training_and_answering_compute_the_same(config):
     tokens, positions, owners = one_document(2, 20)
     learned = decoder(tokens, positions, owners)
     with torch.no_grad():
-        torch.testing.assert_close(decoder(tokens, positions, owners), learned)
+        torch.testing.assert_close(decoder(tokens, positions, owners), learned, atol=2e-5, rtol=1e-5)
 
 
 @every_shape
@@ -143,54 +142,3 @@ def test_the_hand_written_gradient_of_tables_is_right():
     rows, projected = (torch.randn(1, 2, 3, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
     scale = torch.randn(4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda *given: mixed(*given, 1e-6, 0.7), (rows, projected, scale))
-
-
-@every_shape
-def test_a_saved_member_is_the_same_when_loaded(config, tmp_path):
-    decoder = decoder_of(config)
-    save(decoder, tmp_path)
-    assert read_config(tmp_path) == config
-    for name, tensor in load(tmp_path).state_dict().items():
-        assert torch.equal(tensor, decoder.state_dict()[name]), name
-
-
-COMPLAINTS = {
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), "has no model.safetensors"),
-    "no configuration": (lambda f: (f / "config.json").unlink(), "has no config.json; this is not a member's folder"),
-    "cut short": (
-        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:-50]),
-        "model.safetensors: is damaged",
-    ),
-    "a pickle": (lambda f: (f / "model.safetensors").write_bytes(b"\x80\x04\x95cposix\nsystem\n."), "is damaged"),
-    "broken JSON": (lambda f: (f / "config.json").write_text("{"), "config.json: is not valid JSON"),
-    "another model": (
-        lambda f: (f / "config.json").write_text('{"model_type": "llama"}'),
-        "model_type is 'llama'; only 'gemma4_text' can be read",
-    ),
-    "experts": (
-        lambda f: _change(f, '"enable_moe_block": false', '"enable_moe_block": true'),
-        "enable_moe_block = True is not supported",
-    ),
-    "another width": (
-        lambda f: _change(f, '"intermediate_size": 48', '"intermediate_size": 40'),
-        "weights and configuration do not belong together",
-    ),
-    "fewer layers": (
-        lambda f: _change(f, '"num_hidden_layers": 3', '"num_hidden_layers": 2'),
-        "3 layer_types for 2 layers",
-    ),
-}
-
-
-def _change(folder, old, new):
-    path = folder / "config.json"
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
-
-
-@pytest.mark.parametrize(("damage", "said"), COMPLAINTS.values(), ids=COMPLAINTS)
-def test_a_damaged_member_is_refused_by_name(damage, said, tmp_path):
-    save(decoder_of(), tmp_path)
-    damage(tmp_path)
-    with pytest.raises(CheckpointError, match=said.replace("(", r"\(")):
-        load(tmp_path)

@@ -8,13 +8,14 @@ from fakes import SHAPES, TINY, decoder_of, documents
 
 from minikin.base.errors import PlanError
 from minikin.model.config import FULL, SLIDING
-from minikin.shrink.cut import choose, cut, refuse_larger
-from minikin.shrink.importance import importance, most_important
+from minikin.shrink.choose import choose, matching_layers, most_important
+from minikin.shrink.cut import cut, refuse_larger
+from minikin.shrink.importance import importance
 
 
 def shrunk(decoder, config):
     rows = [documents(4, 24, decoder.config, seed) for seed in (1, 2)]
-    return cut(decoder, config, choose(importance(decoder, rows), config))
+    return cut(decoder, config, choose(importance(decoder, rows), decoder.config, config))
 
 
 def logits(decoder, rows):
@@ -83,3 +84,40 @@ def test_a_member_larger_than_its_parent_is_refused(name):
 
 def test_the_most_important_are_named_in_order():
     assert most_important(torch.tensor([0.1, 5.0, 0.3, 4.0]), 2) == (1, 3)
+
+
+SHARED = SHAPES["shared keys"]
+
+
+def test_layers_that_share_keys_keep_the_layer_that_offers_them():
+    # the layers: sliding, full, sliding (offers), full (offers), sliding (shares), full (shares)
+    smaller = replace(SHARED, num_hidden_layers=5, num_kv_shared_layers=2, layer_types=SHARED.layer_types[1:])
+    assert matching_layers([9.0, 0.0, 0.0, 0.0, 0.0, 0.0], SHARED, smaller) == (1, 2, 3, 4, 5)
+    without = replace(SHARED, num_hidden_layers=2, num_kv_shared_layers=0, layer_types=(SLIDING, FULL))
+    assert matching_layers([1.0, 1.0, 3.0, 2.0, 9.0, 9.0], SHARED, without) == (2, 3)
+
+
+def test_the_layers_kept_have_the_largest_total():
+    smaller = replace(TINY, num_hidden_layers=2, layer_types=(SLIDING, FULL))
+    assert matching_layers([0.5, 2.0, 1.0], TINY, smaller) == (1, 2)
+    assert matching_layers([2.0, 0.5, 1.0], TINY, smaller) == (0, 2)
+
+
+def test_every_part_of_layers_that_share_keys_can_be_cut():
+    config = replace(
+        SHARED,
+        hidden_size=24,
+        intermediate_size=16,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        hidden_size_per_layer_input=8,
+        layer_types=SHARED.layer_types[2:],
+    )
+    assert logits(shrunk(decoder_of(SHARED), config), documents(2, 24)).isfinite().all()
+
+
+def test_a_shape_that_no_layers_of_the_parent_fit_is_refused():
+    config = replace(SHARED, num_hidden_layers=3, num_kv_shared_layers=1, layer_types=(FULL, SLIDING, FULL))
+    with pytest.raises(PlanError, match="no 3 can be kept"):
+        refuse_larger(config, SHARED)

@@ -11,7 +11,8 @@ from minikin.family.site import Site, teacher_of
 from minikin.family.supply import sources_of
 from minikin.model.checkpoint import load
 from minikin.model.decoder import Decoder, initialized
-from minikin.shrink.cut import Kept, choose, cut
+from minikin.shrink.choose import Kept, choose
+from minikin.shrink.cut import cut
 from minikin.shrink.importance import importance
 from minikin.text.batches import Batch, Mixture, PackedCorpus, Share
 from minikin.text.corpus import Corpus
@@ -31,7 +32,7 @@ def beginning(site: Site, name: str, member: Member, mixture: Mixture) -> tuple[
     parent = load(site.store.folder(member.parent)).eval()
     samples = member.distill.importance_samples if member.distill else _IMPORTANCE_SAMPLES
     scores = importance(parent, (mixture.batch(step) for step in range(max(1, samples // mixture.batch_rows))))
-    kept = choose(scores, config)
+    kept = choose(scores, parent.config, config)
     return cut(parent, config, kept), kept
 
 

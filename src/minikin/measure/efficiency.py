@@ -18,9 +18,10 @@ from minikin.base.device import prepare
 from minikin.base.errors import CheckpointError
 from minikin.measure.records import Efficiency
 from minikin.model.cache import Cache
-from minikin.model.checkpoint import WEIGHTS, load, read_config
+from minikin.model.checkpoint import load, read_config
 from minikin.model.decoder import Decoder
 from minikin.model.generate import last
+from minikin.model.shards import weight_files
 
 _PREFILL_TOKENS, _DECODE_TOKENS, _RUNS = 256, 64, 5
 
@@ -38,7 +39,7 @@ def efficiency(folder: Path, threads: int) -> Efficiency:
         looked_up=config.looked_up,
         flops_per_token=config.flops_per_token(),
         bytes={str(bits): config.bytes_at(bits) for bits in (16, 8, 4)},
-        file_bytes=(folder / WEIGHTS).stat().st_size,
+        file_bytes=sum(file.stat().st_size for file in weight_files(folder)),
         kv_bytes_per_token=config.kv_bytes_per_token(),
         how=f"{threads} threads, float32, one row, median of {_RUNS} runs; "
         f"{_PREFILL_TOKENS} tokens read, {_DECODE_TOKENS} written; peak memory of the whole process",

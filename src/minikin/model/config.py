@@ -19,7 +19,10 @@ SLIDING, FULL = "sliding_attention", "full_attention"
 class Config:
     """Shape of a Gemma 4 text decoder.
 
-    `head_dim` is one for all layer types. `layer_types` has one entry a layer and ends with full attention.
+    `layer_types` has one entry a layer and ends with full attention. Heads are `global_head_dim` wide in full layers,
+    `head_dim` in all others. The last `num_kv_shared_layers` have no keys and values of their own: they see those of
+    the last layer of their type that has; `use_double_wide_mlp` doubles their feed-forward. The tables have
+    `vocab_size_per_layer_input` rows. Sizes that may be None are then the plain ones.
     """
 
     vocab_size: int
@@ -31,6 +34,10 @@ class Config:
     head_dim: int
     hidden_size_per_layer_input: int
     layer_types: tuple[str, ...]
+    global_head_dim: int | None = None
+    num_kv_shared_layers: int = 0
+    use_double_wide_mlp: bool = False
+    vocab_size_per_layer_input: int | None = None
     sliding_window: int = 512
     max_position_embeddings: int = 2048
     rms_norm_eps: float = 1e-6
@@ -46,30 +53,42 @@ class Config:
         for complaint in _complaints(self):
             raise CheckpointError(f"model shape: {complaint}")
 
+    def head_dim_of(self, layer_type: str) -> int:
+        """Width of a head in layers of a type."""
+        return self.global_head_dim or self.head_dim if layer_type == FULL else self.head_dim
+
+    def shares_kv(self, layer: int) -> bool:
+        """Whether a layer sees another one's keys and values."""
+        return layer >= self.num_hidden_layers - self.num_kv_shared_layers
+
+    def intermediate_size_of(self, layer: int) -> int:
+        """Width of a layer's feed-forward."""
+        return self.intermediate_size * (2 if self.use_double_wide_mlp and self.shares_kv(layer) else 1)
+
+    @property
+    def table_rows(self) -> int:
+        """Tokens that the per-layer tables have a row for."""
+        return self.vocab_size_per_layer_input or self.vocab_size
+
     @property
     def multiplied(self) -> int:
         """Weights that take part in a product for every token."""
-        return self.vocab_size * self.hidden_size + self.num_hidden_layers * self.block_weights
-
-    @property
-    def block_weights(self) -> int:
-        """Multiplied weights of one layer, its share of the per-layer input projection included."""
-        heads = 2 * self.num_attention_heads + 2 * self.num_key_value_heads
-        return self.hidden_size * (
-            heads * self.head_dim + 3 * self.intermediate_size + 3 * self.hidden_size_per_layer_input
-        )
+        return self.vocab_size * self.hidden_size + sum(map(self._block_weights, range(self.num_hidden_layers)))
 
     @property
     def looked_up(self) -> int:
         """Weights of the per-layer token tables."""
-        return self.vocab_size * self.num_hidden_layers * self.hidden_size_per_layer_input
+        return self.table_rows * self.num_hidden_layers * self.hidden_size_per_layer_input
 
     @property
     def norms(self) -> int:
         """Scales of the normalisations and the scalar a layer."""
         table_norms = self.hidden_size if self.hidden_size_per_layer_input else 0
-        layer = 4 * self.hidden_size + 2 * self.head_dim + table_norms + 1
-        return self.num_hidden_layers * layer + self.hidden_size + self.hidden_size_per_layer_input
+        layers = sum(
+            4 * self.hidden_size + table_norms + 1 + self.head_dim_of(kind) * (1 if self.shares_kv(layer) else 2)
+            for layer, kind in enumerate(self.layer_types)
+        )
+        return layers + self.hidden_size + self.hidden_size_per_layer_input
 
     @property
     def parameters(self) -> int:
@@ -94,7 +113,17 @@ class Config:
 
     def kv_bytes_per_token(self) -> int:
         """Bytes that one more token adds to a 16-bit cache while every window is still open."""
-        return 2 * 2 * self.num_hidden_layers * self.num_key_value_heads * self.head_dim
+        own = self.layer_types[: self.num_hidden_layers - self.num_kv_shared_layers]
+        return 2 * 2 * self.num_key_value_heads * sum(map(self.head_dim_of, own))
+
+    def _block_weights(self, layer: int) -> int:
+        """Multiplied weights of one layer, its share of the per-layer input projection included."""
+        heads = 2 * self.num_attention_heads + (0 if self.shares_kv(layer) else 2 * self.num_key_value_heads)
+        return self.hidden_size * (
+            heads * self.head_dim_of(self.layer_types[layer])
+            + 3 * self.intermediate_size_of(layer)
+            + 3 * self.hidden_size_per_layer_input
+        )
 
 
 def alternating_layer_types(num_hidden_layers: int, sliding_per_full: int) -> tuple[str, ...]:
@@ -104,6 +133,8 @@ def alternating_layer_types(num_hidden_layers: int, sliding_per_full: int) -> tu
 
 
 def _complaints(config: Config) -> list[str]:
+    heads = {config.head_dim_of(kind) for kind in (SLIDING, FULL)}
+    own = config.num_hidden_layers - config.num_kv_shared_layers
     rules: Mapping[str, Any] = {
         f"{len(config.layer_types)} layer_types for {config.num_hidden_layers} layers": (
             len(config.layer_types) == config.num_hidden_layers
@@ -114,7 +145,10 @@ def _complaints(config: Config) -> list[str]:
         f"{config.num_attention_heads} query heads cannot be shared by {config.num_key_value_heads} key/value heads": (
             config.num_key_value_heads > 0 and config.num_attention_heads % config.num_key_value_heads == 0
         ),
-        f"head_dim {config.head_dim} must be a multiple of 8": config.head_dim % 8 == 0,
+        f"head_dim {min(heads)} must be a multiple of 8": all(head_dim % 8 == 0 for head_dim in heads),
         "sizes must be positive": min(config.vocab_size, config.hidden_size, config.intermediate_size) > 0,
+        f"{config.num_kv_shared_layers} layers share keys and values of layer_types that none before them has": (
+            own >= 0 and set(config.layer_types[own:]) <= set(config.layer_types[:own])
+        ),
     }
     return [text for text, holds in rules.items() if not holds]

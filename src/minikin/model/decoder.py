@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from minikin.base.shapes import Documents, Hidden, Logits, Mask, PerLayerInput, Positions, Tokens
 from minikin.model.cache import Cache, LayerCache
 from minikin.model.config import FULL, SLIDING, Config
-from minikin.model.layers import Attention, FeedForward, Rotation, inverse_frequencies, rotation_at
+from minikin.model.layers import Attention, FeedForward, KeyValues, Sight, inverse_frequencies, rotation_at
+from minikin.model.linear import scores
 from minikin.model.norm import RMSNorm
 from minikin.model.tables import TableGate, Tables
 
-_INITIAL_STD = 0.02  # Gemma's initializer_range
+INITIAL_STD = 0.02  # Gemma's initializer_range
 
 Pick = Callable[[Tensor], Tensor]  # [batch, time, …] → the positions that are wanted, […, …]
 
@@ -32,22 +33,28 @@ class Layer(nn.Module):
 
     layer_scalar: Tensor
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, layer: int) -> None:
         super().__init__()
         size, eps = config.hidden_size, config.rms_norm_eps
         self.input_layernorm = RMSNorm(size, eps)
-        self.self_attn = Attention(config)
+        self.self_attn = Attention(config, layer)
         self.post_attention_layernorm = RMSNorm(size, eps)
         self.pre_feedforward_layernorm = RMSNorm(size, eps)
-        self.mlp = FeedForward(config)
+        self.mlp = FeedForward(config, layer)
         self.post_feedforward_layernorm = RMSNorm(size, eps)
         self.table = TableGate(config) if config.hidden_size_per_layer_input else None
         self.register_buffer("layer_scalar", torch.ones(1))
 
     def forward(
-        self, x: Hidden, offered: Tensor | None, rotation: Rotation, mask: Mask, cache: LayerCache | None, pick: Pick
+        self,
+        x: Hidden,
+        offered: Tensor | None,
+        sight: Sight,
+        cache: LayerCache | None,
+        told: dict[str, KeyValues],
+        pick: Pick,
     ) -> Hidden:
-        mixed = pick(self.self_attn(self.input_layernorm(x), rotation, mask, cache))
+        mixed = pick(self.self_attn(self.input_layernorm(x), sight, cache, told))
         x = self.post_attention_layernorm.added(pick(x), self.self_attn.o_proj(mixed))
         x = self.post_feedforward_layernorm.added(x, self.mlp(self.pre_feedforward_layernorm(x)))
         if self.table is not None and offered is not None:
@@ -64,7 +71,7 @@ class Decoder(nn.Module):
         self.config = config
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.tables = Tables(config) if config.hidden_size_per_layer_input else None
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(Layer(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.frequencies = {kind: inverse_frequencies(config, kind) for kind in (SLIDING, FULL)}
 
@@ -91,30 +98,33 @@ class Decoder(nn.Module):
         pick: Pick = everywhere,
     ) -> list[Hidden]:
         """The residual stream before the first layer and after every layer, unnormalised; the last where picked."""
-        masks = self._masks(positions, documents, cache)
-        rotations = {kind: rotation_at(positions, self.frequencies[kind]) for kind in masks}
+        sights = {
+            kind: Sight(rotation=rotation_at(positions, self.frequencies[kind]), mask=mask)
+            for kind, mask in self._masks(positions, documents, cache).items()
+        }
         states, offered = self.embedded(tokens)
+        told: dict[str, KeyValues] = {}
         last = self.config.num_hidden_layers - 1
         for index, (kind, layer) in enumerate(zip(self.config.layer_types, self.layers, strict=True)):
             table = None if offered is None else offered[index]
             layer_cache = None if cache is None else cache.layers[index]
             wanted = pick if index == last else everywhere
-            states.append(layer(states[-1], table, rotations[kind], masks[kind], layer_cache, wanted))
+            states.append(layer(states[-1], table, sights[kind], layer_cache, told, wanted))
         return states
 
     def embedded(self, tokens: Tokens) -> tuple[list[Hidden], PerLayerInput | None]:
         """The stream's first state, as a list of one, and what the tables offer every layer."""
-        x = self.embed_tokens(tokens) * self.config.hidden_size**0.5
+        x = self.embed_tokens(tokens).float() * self.config.hidden_size**0.5
         return [x], None if self.tables is None else self.tables(tokens, x)
 
     def logits(self, hidden: Tensor) -> Logits:
         """Scores of every next token, [..., hidden] → [..., vocab]."""
-        return self.capped(hidden @ self.embed_tokens.weight.T)
+        return self.capped(scores(hidden, self.embed_tokens.weight))
 
-    def capped(self, scores: Logits) -> Logits:
-        """Scores within the soft cap, if the model has one."""
+    def capped(self, logits: Logits) -> Logits:
+        """Logits within the soft cap, if the model has one."""
         cap = self.config.final_logit_softcapping
-        return scores if cap is None else cap * torch.tanh(scores / cap)
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def _masks(self, positions: Positions, documents: Documents, cache: Cache | None) -> dict[str, Mask]:
         key_positions, key_documents = positions, documents
@@ -135,14 +145,18 @@ def initialized(config: Config, generator: torch.Generator) -> Decoder:
     with torch.no_grad():
         for parameter in decoder.parameters():
             if parameter.ndim > 1:
-                parameter.normal_(0.0, _INITIAL_STD, generator=generator)
+                parameter.normal_(0.0, INITIAL_STD, generator=generator)
+    return decoder
+
+
+def skeleton(config: Config) -> Decoder:
+    """A decoder that has shapes and no weights yet."""
+    with torch.device("meta"):
+        decoder = Decoder(config)
+    decoder.frequencies = {kind: inverse_frequencies(config, kind) for kind in (SLIDING, FULL)}
     return decoder
 
 
 def empty(config: Config) -> Decoder:
     """A decoder whose weights are about to be overwritten: none is drawn, nothing is computed."""
-    with torch.device("meta"):
-        decoder = Decoder(config)
-    decoder = decoder.to_empty(device="cpu")
-    decoder.frequencies = {kind: inverse_frequencies(config, kind) for kind in (SLIDING, FULL)}
-    return decoder
+    return skeleton(config).to_empty(device="cpu")

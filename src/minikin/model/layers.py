@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from minikin.base.shapes import Hidden, Mask, Positions
+from minikin.base.shapes import Hidden, Keys, Mask, Positions, Values
 from minikin.model.attention import attended
 from minikin.model.cache import LayerCache
 from minikin.model.config import FULL, Config
+from minikin.model.linear import Linear
 from minikin.model.norm import RMSNorm, normalized
 
 
@@ -26,43 +27,61 @@ class Rotation:
     sine: Tensor
 
 
+KeyValues = tuple[Keys, Values]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """What layers of one type see with: the rotation of every position, and which positions it may look at."""
+
+    rotation: Rotation
+    mask: Mask
+
+
 @final
 class Attention(nn.Module):
     """Grouped-query attention with normalised queries, keys and values."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, layer: int) -> None:
         super().__init__()
-        self.head_dim, self.eps = config.head_dim, config.rms_norm_eps
-        queries = config.num_attention_heads * config.head_dim
-        keys = config.num_key_value_heads * config.head_dim
-        self.q_proj = nn.Linear(config.hidden_size, queries, bias=False)
-        self.k_proj = nn.Linear(config.hidden_size, keys, bias=False)
-        self.v_proj = nn.Linear(config.hidden_size, keys, bias=False)
-        self.o_proj = nn.Linear(queries, config.hidden_size, bias=False)
-        self.q_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
-        self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
+        self.kind, self.eps = config.layer_types[layer], config.rms_norm_eps
+        self.head_dim = config.head_dim_of(self.kind)
+        queries, keys = (heads * self.head_dim for heads in (config.num_attention_heads, config.num_key_value_heads))
+        self.q_proj = Linear(config.hidden_size, queries)
+        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
+        shared = config.shares_kv(layer)
+        self.k_proj = None if shared else Linear(config.hidden_size, keys)
+        self.v_proj = None if shared else Linear(config.hidden_size, keys)
+        self.k_norm = None if shared else RMSNorm(self.head_dim, config.rms_norm_eps)
+        self.o_proj = Linear(queries, config.hidden_size)
 
-    def forward(self, x: Hidden, rotation: Rotation, mask: Mask, cache: LayerCache | None) -> Tensor:
-        """What the heads say, [batch, time, heads · head_dim]; `o_proj` is left to the caller, who may pick first."""
-        heads = (*x.shape[:-1], -1, self.head_dim)
-        query = rotate(self.q_norm(self.q_proj(x).view(heads)), rotation).transpose(1, 2)
-        key = rotate(self.k_norm(self.k_proj(x).view(heads)), rotation).transpose(1, 2)
-        value = normalized(self.v_proj(x).view(heads), self.eps).transpose(1, 2)
-        if cache is not None:
-            key, value = cache.extended(key, value)
-        mixed = attended(query, key, value, mask)
+    def forward(self, x: Hidden, sight: Sight, cache: LayerCache | None, told: dict[str, KeyValues]) -> Tensor:
+        """What the heads say, [batch, time, heads · head_dim]; `o_proj` is left to the caller, who may pick first.
+
+        `told` holds the latest keys and values of each layer type: a layer adds its own, or looks at what is there.
+        """
+        query = rotate(self.q_norm(self._heads(self.q_proj(x))), sight.rotation).transpose(1, 2)
+        if self.k_proj is not None and self.v_proj is not None and self.k_norm is not None:
+            key = rotate(self.k_norm(self._heads(self.k_proj(x))), sight.rotation).transpose(1, 2)
+            value = normalized(self._heads(self.v_proj(x)), self.eps).transpose(1, 2)
+            told[self.kind] = (key, value) if cache is None else cache.extended(key, value)
+        mixed = attended(query, *told[self.kind], sight.mask)
         return mixed.transpose(1, 2).flatten(2)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:-1], -1, self.head_dim)
 
 
 @final
 class FeedForward(nn.Module):
     """A feed-forward gated by GELU (Shazeer 2020, "GEGLU"; tanh approximation)."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, layer: int) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        intermediate = config.intermediate_size_of(layer)
+        self.gate_proj = Linear(config.hidden_size, intermediate)
+        self.up_proj = Linear(config.hidden_size, intermediate)
+        self.down_proj = Linear(intermediate, config.hidden_size)
 
     def forward(self, x: Hidden) -> Hidden:
         return self.down_proj(functional.gelu(self.gate_proj(x), approximate="tanh") * self.up_proj(x))
@@ -74,10 +93,11 @@ def inverse_frequencies(config: Config, layer_type: str) -> Tensor:
     Sliding layers turn all pairs (Su et al. 2021); full layers only the first `partial_rotary_factor`
     of them, with the exponents of the whole head ("proportional"), and leave the others unturned.
     """
-    pairs = config.head_dim // 2
+    head_dim = config.head_dim_of(layer_type)
+    pairs = head_dim // 2
     theta = config.full_rope_theta if layer_type == FULL else config.sliding_rope_theta
-    turned = int(config.partial_rotary_factor * config.head_dim // 2) if layer_type == FULL else pairs
-    frequencies = theta ** -(torch.arange(0, 2 * turned, 2, dtype=torch.float32) / config.head_dim)
+    turned = int(config.partial_rotary_factor * head_dim // 2) if layer_type == FULL else pairs
+    frequencies = theta ** -(torch.arange(0, 2 * turned, 2, dtype=torch.float32) / head_dim)
     return torch.cat((frequencies, torch.zeros(pairs - turned)))
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from minikin.base.shapes import Hidden, PerLayerInput, Tokens
 from minikin.model.config import Config
+from minikin.model.linear import Linear, widened
 from minikin.model.norm import RMSNorm, inverse_rms, normalized_gradient
 
 
@@ -22,19 +23,25 @@ class Tables(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.layers, self.width = config.num_hidden_layers, config.hidden_size_per_layer_input
-        self.embed_tokens_per_layer = nn.Embedding(config.vocab_size, self.layers * self.width)
-        self.per_layer_model_projection = nn.Linear(config.hidden_size, self.layers * self.width, bias=False)
+        self.embed_tokens_per_layer = nn.Embedding(config.table_rows, self.layers * self.width)
+        self.per_layer_model_projection = Linear(config.hidden_size, self.layers * self.width)
         self.per_layer_projection_norm = RMSNorm(self.width, config.rms_norm_eps)
+        self.pad_token_id, self.complete = config.pad_token_id, config.table_rows >= config.vocab_size
 
     def forward(self, tokens: Tokens, embedded: Hidden) -> tuple[PerLayerInput, ...]:
         """(scale · norm(projection / √hidden) + rows · √width) / √2, a tensor [batch, time, table] a layer."""
         shape = (*tokens.shape, self.layers, self.width)
-        rows = self.embed_tokens_per_layer(tokens).view(shape)
+        rows = self.embed_tokens_per_layer(self._known(tokens)).float().view(shape)
         projected = self.per_layer_model_projection(embedded).view(shape)
         # the projection is not divided by √hidden: the normalisation takes that out again, but for its eps
         norm = self.per_layer_projection_norm
         eps, factor = norm.eps * embedded.shape[-1], (self.width / 2) ** 0.5
-        return mixed(rows, projected, norm.weight * 2**-0.5, eps, factor)
+        return mixed(rows, projected, widened(norm.weight) * 2**-0.5, eps, factor)
+
+    def _known(self, tokens: Tokens) -> Tokens:
+        """Tokens beyond the last row take the padding's, as Gemma 4 does for what is no text."""
+        rows = self.embed_tokens_per_layer.num_embeddings
+        return tokens if self.complete else torch.where(tokens < rows, tokens, self.pad_token_id)
 
 
 def mixed(rows: Tensor, projected: Tensor, scale: Tensor, eps: float, factor: float) -> tuple[PerLayerInput, ...]:
@@ -78,8 +85,8 @@ class TableGate(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         width = config.hidden_size_per_layer_input
-        self.per_layer_input_gate = nn.Linear(config.hidden_size, width, bias=False)
-        self.per_layer_projection = nn.Linear(width, config.hidden_size, bias=False)
+        self.per_layer_input_gate = Linear(config.hidden_size, width)
+        self.per_layer_projection = Linear(width, config.hidden_size)
         self.post_per_layer_input_norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 
     def forward(self, x: Hidden, offered: Tensor) -> Hidden:

@@ -3,40 +3,14 @@
 Cutting nothing changes nothing: kept whole, every tensor is the same.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from minikin.base.errors import PlanError
 from minikin.model.config import Config
 from minikin.model.decoder import Decoder, empty
-from minikin.shrink.importance import Importance, most_important
-
-Positions = tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """Positions to keep, ascending. `intermediate` and `groups` have one entry for each kept layer."""
-
-    layers: Positions
-    hidden: Positions
-    table: Positions
-    intermediate: tuple[Positions, ...]
-    groups: tuple[Positions, ...]
-
-
-def choose(scores: Importance, config: Config) -> Kept:
-    """The most important parts that fit the shape of `config`."""
-    layers = most_important(scores.layers, config.num_hidden_layers)
-    return Kept(
-        layers=layers,
-        hidden=most_important(scores.hidden, config.hidden_size),
-        table=most_important(scores.table, config.hidden_size_per_layer_input),
-        intermediate=tuple(most_important(scores.intermediate[at], config.intermediate_size) for at in layers),
-        groups=tuple(most_important(scores.groups[at], config.num_key_value_heads) for at in layers),
-    )
+from minikin.model.linear import widened
+from minikin.shrink.choose import Kept, Positions, matching_layers
 
 
 @torch.no_grad()
@@ -51,7 +25,7 @@ def cut(parent: Decoder, config: Config, kept: Kept) -> Decoder:
 
 
 def refuse_larger(config: Config, parent: Config) -> None:
-    """Raise PlanError if any size exceeds the parent's: a cut can only remove."""
+    """Raise PlanError if any size exceeds the parent's or no choice of layers fits: a cut can only remove."""
     for name in (
         "num_hidden_layers",
         "hidden_size",
@@ -59,6 +33,7 @@ def refuse_larger(config: Config, parent: Config) -> None:
         "num_key_value_heads",
         "num_attention_heads",
         "hidden_size_per_layer_input",
+        "num_kv_shared_layers",
     ):
         if getattr(config, name) > getattr(parent, name):
             raise PlanError(
@@ -68,8 +43,10 @@ def refuse_larger(config: Config, parent: Config) -> None:
     same_groups = config.num_attention_heads * parent.num_key_value_heads == (
         parent.num_attention_heads * config.num_key_value_heads
     )
-    if config.head_dim != parent.head_dim or config.vocab_size != parent.vocab_size or not same_groups:
+    same = all(getattr(config, name) == getattr(parent, name) for name in ("head_dim", "vocab_size", "table_rows"))
+    if not same or not same_groups:
         raise PlanError("a cut keeps vocab_size, head_dim and the query heads of each key/value head")
+    matching_layers([0.0] * parent.num_hidden_layers, parent, config)
 
 
 def _slice(name: str, weights: dict[str, Tensor], parent: Config, config: Config, kept: Kept) -> Tensor:
@@ -80,14 +57,13 @@ def _slice(name: str, weights: dict[str, Tensor], parent: Config, config: Config
         source = weights[name]
         match name.removeprefix("tables."):
             case "embed_tokens.weight":
-                return source[:, hidden] * hidden_ratio
+                return widened(source[:, hidden]) * hidden_ratio
             case "norm.weight":
-                return source[hidden] / hidden_ratio
+                return widened(source[hidden]) / hidden_ratio
             case "embed_tokens_per_layer.weight":
                 rows = source.view(len(source), parent.num_hidden_layers, -1)[:, list(kept.layers)][:, :, table]
-                return (
-                    rows.flatten(1) * (parent.hidden_size_per_layer_input / config.hidden_size_per_layer_input) ** 0.5
-                )
+                table_ratio = (parent.hidden_size_per_layer_input / config.hidden_size_per_layer_input) ** 0.5
+                return widened(rows.flatten(1)) * table_ratio
             case "per_layer_model_projection.weight":
                 rows = source.view(parent.num_hidden_layers, -1, parent.hidden_size)[list(kept.layers)][:, table]
                 return rows.flatten(0, 1)[:, hidden]
@@ -103,12 +79,13 @@ def _slice(name: str, weights: dict[str, Tensor], parent: Config, config: Config
 def _kept_of(part: str, index: int, parent: Config, kept: Kept) -> tuple[list[int] | None, list[int] | None]:
     """Which rows and columns of a layer's tensor are kept; None for all."""
     hidden, intermediate, table = list(kept.hidden), list(kept.intermediate[index]), list(kept.table)
-    queries = parent.num_attention_heads // parent.num_key_value_heads * parent.head_dim
+    head_dim = parent.head_dim_of(parent.layer_types[kept.layers[index]])
+    queries = parent.num_attention_heads // parent.num_key_value_heads * head_dim
     match part.removesuffix(".weight").split(".")[-1]:
         case "q_proj":
             return _stretches(kept.groups[index], queries), hidden
         case "k_proj" | "v_proj":
-            return _stretches(kept.groups[index], parent.head_dim), hidden
+            return _stretches(kept.groups[index], head_dim), hidden
         case "o_proj":
             return hidden, _stretches(kept.groups[index], queries)
         case "gate_proj" | "up_proj":

@@ -21,11 +21,11 @@ class Importance:
     """Scores, larger is more important.
 
     `hidden` [hidden], `table` [table]: shared by all layers, as the residual stream and the tables' norm are.
-    `intermediate` [layers, intermediate], `groups` [layers, kv_heads]: each layer its own. `layers` [layers].
+    `intermediate` a tensor [intermediate] a layer, `groups` [layers, kv_heads]: each layer its own. `layers` [layers].
     """
 
     hidden: Tensor
-    intermediate: Tensor
+    intermediate: tuple[Tensor, ...]
     groups: Tensor
     table: Tensor
     layers: Tensor
@@ -38,7 +38,7 @@ def importance(decoder: Decoder, batches: Iterable[Batch]) -> Importance:
     layers = config.num_hidden_layers
     scores = Importance(
         hidden=torch.zeros(config.hidden_size),
-        intermediate=torch.zeros(layers, config.intermediate_size),
+        intermediate=tuple(torch.zeros(config.intermediate_size_of(layer)) for layer in range(layers)),
         groups=torch.zeros(layers, config.num_key_value_heads),
         table=torch.zeros(config.hidden_size_per_layer_input),
         layers=torch.zeros(layers),
@@ -56,11 +56,6 @@ def importance(decoder: Decoder, batches: Iterable[Batch]) -> Importance:
     return scores
 
 
-def most_important(scores: Tensor, count: int) -> tuple[int, ...]:
-    """Positions of the `count` largest scores, in ascending order."""
-    return tuple(scores.topk(count).indices.sort().values.tolist())
-
-
 def _layers(decoder: Decoder) -> list[Layer]:
     return [layer for layer in decoder.layers if isinstance(layer, Layer)]
 
@@ -71,7 +66,7 @@ def _listen(layer: Layer, index: int, scores: Importance) -> list[RemovableHandl
         scores.groups[index] += heads.norm(dim=-1).sum(0)
 
     def intermediate(activated: Tensor) -> None:
-        scores.intermediate[index] += _magnitude(activated)
+        scores.intermediate[index].add_(_magnitude(activated))
 
     def table(gated: Tensor) -> None:
         scores.table.add_(_magnitude(gated))
