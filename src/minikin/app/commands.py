@@ -12,7 +12,7 @@ from rich.console import Console
 
 from minikin.app.planned import plan_json, plan_table
 from minikin.app.talk import talk
-from minikin.base.device import prepare
+from minikin.base.device import prepare_to_answer
 from minikin.base.errors import DataError, Interrupted
 from minikin.base.files import read_json
 from minikin.base.log import Log
@@ -58,7 +58,7 @@ def report(root: Path) -> None:
 
 def chat(member: Path, temperature: float, top_p: float, seed: int) -> None:
     """`minikin chat`."""
-    prepare()
+    prepare_to_answer()
     talk(member, temperature, top_p, seed)
 
 

@@ -35,11 +35,20 @@ class Machine:
 
 
 def prepare(threads: int | None = None) -> None:
-    """Set the number of threads (all cores if None), deterministic algorithms and the allocator."""
-    torch.set_num_threads(threads or _cores())
+    """Make ready to train: the threads, the allocator, and deterministic algorithms."""
+    prepare_to_answer(threads)
     torch.use_deterministic_algorithms(mode=True)
     # every buffer of ours is written before it is read
     deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def prepare_to_answer(threads: int | None = None) -> None:
+    """Set the number of threads (all cores if None) and the allocator.
+
+    Asking for deterministic algorithms loads PyTorch's compiler, 70 MB that a small machine can do without; what a
+    decoder computes without gradients is deterministic anyway.
+    """
+    torch.set_num_threads(threads or _cores())
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from minikin.base.errors import CheckpointError, StorageError
 
 MANIFEST = "manifest.json"
+_EDITABLE = ("README.md",)
 _REFUSALS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -127,11 +128,11 @@ def read_json(path: Path) -> Any:
 
 
 def write_manifest(folder: Path) -> None:
-    """Note size and digest of every file of a folder in its manifest.json."""
+    """Note size and digest of every file of a folder in its manifest.json, but of the texts that people may edit."""
     entries = {
         str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": file_digest(path)}
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != MANIFEST
+        if path.is_file() and path.name not in (MANIFEST, *_EDITABLE)
     }
     (folder / MANIFEST).write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
 

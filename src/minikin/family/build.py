@@ -10,10 +10,11 @@ from minikin.base.errors import CheckpointError
 from minikin.base.files import verify, write_json
 from minikin.base.log import Log
 from minikin.family.answering import examine_member, write_answers
+from minikin.family.card import write_card
 from minikin.family.plan import plan
 from minikin.family.recipe import Recipe
 from minikin.family.site import Site, answers_key, data_key, held_out_key, member_key, written_key
-from minikin.family.stages import prepare_data, prepare_held_out, train_member
+from minikin.family.stages import make_member, prepare_data, prepare_held_out
 from minikin.family.store import Store
 from minikin.family.summary import summarize
 from minikin.measure.records import FamilyReport
@@ -29,7 +30,7 @@ def build(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
         for name, member in recipe.member.items():
             if member.distill is not None and member.distill.teacher_answers:
                 _run(site, f"written/{name}", written_key(site, name), lambda name=name: write_answers(site, name))
-            _run(site, name, member_key(site, name), lambda name=name: train_member(site, name))
+            _run(site, name, member_key(site, name), lambda name=name: make_member(site, name))
         return _evaluated(site)
 
 
@@ -55,13 +56,17 @@ def _evaluated(site: Site) -> FamilyReport:
     report = summarize(site)
     write_json(site.store.root / "recipe.json", _portable(site.recipe))
     write_report(report, site.store.root)
+    for name, member in report.members.items():
+        write_card(site, name, member)
     return report
 
 
 def _portable(recipe: Recipe) -> dict[str, Any]:
     """The resolved recipe, to be evaluated from whatever folder."""
-    fields = recipe.model_dump(mode="json")
+    fields = recipe.model_dump(mode="json", by_alias=True)
     fields["data"]["root"] = str(Path(recipe.data.root).absolute())
+    if recipe.origin and Path(recipe.origin).is_dir():
+        fields["member"][recipe.first]["from"] = str(Path(recipe.origin).absolute())
     return fields
 
 

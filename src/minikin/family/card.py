@@ -1,28 +1,41 @@
 """What is written beside a member's weights: its provenance and its model card."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
 
 from minikin import __version__
 from minikin.family.site import Site, data_key, teacher_of
+from minikin.family.supply import sources_of
+from minikin.measure.records import MemberReport
 from minikin.text.batches import Mixture
 from minikin.train.state import Reached
 
+CARD = "README.md"
+_USE = """\
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained(".")
+model = AutoModelForCausalLM.from_pretrained(".")
+chat = [{"role": "user", "content": "Translate to German: …"}]
+prompt = tokenizer.apply_chat_template(chat, add_generation_prompt=True, return_tensors="pt")
+answer = model.generate(**prompt, max_new_tokens=64)[0, prompt["input_ids"].shape[1] :]
+print(tokenizer.decode(answer, skip_special_tokens=True))
+```
+"""
+
 
 def provenance(site: Site, name: str, reached: Reached, mixture: Mixture, seen: dict[str, float]) -> dict[str, Any]:
-    """What a member was made from and how; `seen` is its loss on rows that it was trained on, a task."""
-    member, held_out = site.recipe.member[name], reached.curve[-1].held_out
-    return {
-        "stage": "member",
-        "minikin": __version__,
-        "recipe": site.recipe.name,
-        "parent": member.parent,
-        "teacher": teacher_of(member) if member.distill else None,
-        "data": data_key(site),
-        "seed": site.recipe.seed,
+    """What a trained member was made from and how; `seen` is its loss on rows that it was trained on, a task."""
+    held_out, tokens = reached.curve[-1].held_out, reached.steps * mixture.batch_tokens
+    return _lineage(site, name) | {
         "steps": reached.steps,
-        "tokens": reached.steps * mixture.batch_tokens,
-        "training_flops": site.planned[name].training_flops_per_token * reached.steps * mixture.batch_tokens,
+        "tokens": tokens,
+        "training_flops": site.planned[name].training_flops_per_token * tokens,
         "seconds": reached.seconds,
         "epochs": mixture.epochs(reached.steps),
         "gap": {task: held_out[task] - seen[task] for task in held_out},
@@ -30,15 +43,97 @@ def provenance(site: Site, name: str, reached: Reached, mixture: Mixture, seen: 
     }
 
 
-def card(site: Site, name: str, facts: dict[str, Any]) -> str:
-    """The model card, with the metadata that the hub reads."""
+def adopted_provenance(site: Site, name: str) -> dict[str, Any]:
+    """The same of a member that is a checkpoint as it was."""
+    nothing = {"steps": 0, "tokens": 0, "training_flops": 0, "seconds": 0.0, "epochs": {}, "gap": {}, "curve": []}
+    return _lineage(site, name) | nothing
+
+
+def card(site: Site, name: str, facts: dict[str, Any], report: MemberReport | None) -> str:
+    """The model card, with the metadata that the hub reads, and scores once there is a report."""
     config = site.planned[name].config
-    origin = f"Cut from `{facts['parent']}`" if facts["parent"] else "Begun with random weights"
-    origin += f" and distilled from `{facts['teacher']}`." if facts["teacher"] else " and trained on the data."
-    return (
-        "---\nlibrary_name: transformers\npipeline_tag: text-generation\ntags: [minikin]\n---\n\n"
-        f"# {site.recipe.name} {name}\n\n{origin} {config.parameters:,} parameters, of which {config.multiplied:,} "
-        f"are multiplied for a token and {config.looked_up:,} looked up. "
-        f"Trained on rows of {facts['tokens']:,} tokens.\n\n"
-        "Built with minikin; what it keeps and costs is in the family's report.\n"
+    sections = {
+        "Lineage": _told_lineage(site, facts),
+        "Size": f"{config.parameters:,} parameters, of which {config.multiplied:,} are multiplied for a token and "
+        f"{config.looked_up:,} are rows of per-layer tables, of which a token reads one; "
+        f"{config.bytes_at(16) / 1e6:,.1f} MB at 16 bits, {config.flops_per_token():,} operations a token.\n",
+        "Scores": _told_scores(report) if report else "",
+        "Use": _USE,
+    }
+    told = "".join(f"\n## {title}\n\n{text}" for title, text in sections.items() if text)
+    return f"---\n{_metadata(site, facts, name, report)}\n---\n\n# {site.recipe.name} {name}\n{told}"
+
+
+def write_card(site: Site, name: str, report: MemberReport) -> None:
+    """Put a member's scores on its card."""
+    folder = site.store.folder(name)
+    (folder / CARD).write_text(card(site, name, site.store.provenance(name), report), encoding="utf-8")
+
+
+def _lineage(site: Site, name: str) -> dict[str, Any]:
+    member = site.recipe.member[name]
+    return {
+        "stage": "member",
+        "minikin": __version__,
+        "recipe": site.recipe.name,
+        "origin": member.origin,
+        "parent": member.parent,
+        "teacher": teacher_of(member) if member.distill else None,
+        "data": data_key(site),
+        "seed": site.recipe.seed,
+    }
+
+
+def _metadata(site: Site, facts: dict[str, Any], name: str, report: MemberReport | None) -> str:
+    origin, told = facts["origin"], site.recipe.card
+    on_hub = origin is not None and not Path(origin).is_dir()
+    hub_data = {s.source.removeprefix("hub:") for d in sources_of(site.recipe.data).values() for s in d.train}
+    results = list(_results(report)) if report else []
+    return ModelCardData(
+        language=told.languages or None,
+        license=told.license,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["minikin", "gemma4"],
+        base_model=origin if on_hub else None,
+        datasets=sorted(source for source in hub_data if "/" in source and not (Path(source).suffix)) or None,
+        model_name=f"{site.recipe.name} {name}" if results else None,
+        eval_results=results or None,
+    ).to_yaml()
+
+
+def _results(report: MemberReport) -> Iterator[EvalResult]:
+    for task, metrics in report.scores.items():
+        for metric, score in metrics.items():
+            yield EvalResult(
+                task_type=task,
+                dataset_type="held-out",
+                dataset_name=f"the recipe's {task} test, n = {score.n}",
+                metric_type=metric,
+                metric_value=round(score.value, 2),
+            )
+
+
+def _told_lineage(site: Site, facts: dict[str, Any]) -> str:
+    begun = f"Cut from `{facts['parent']}`" if facts["parent"] else "Begun with random weights"
+    begun = f"Taken from `{facts['origin']}`" if facts["origin"] else begun
+    if facts["teacher"]:
+        begun += f" and distilled from `{facts['teacher']}`"
+    learned = f", {facts['tokens']:,} tokens in {facts['steps']:,} steps" if facts["tokens"] else ", as it was"
+    sources = (
+        f"- {task}: {', '.join(weighed.source for weighed in data.train)}"
+        for task, data in sources_of(site.recipe.data).items()
     )
+    trained = "Trained on:\n\n" + "\n".join(sources) + "\n" if facts["tokens"] else ""
+    return f"{begun}{learned}. Seed {facts['seed']}, minikin {facts['minikin']}.\n\n{trained}"
+
+
+def _told_scores(report: MemberReport) -> str:
+    rows = (
+        f"| {task} | {metric} | {score.value:.1f} [{score.low:.1f}, {score.high:.1f}] | "
+        f"{report.retention[task][metric].value:.1%} | {score.n} |"
+        for task, metrics in report.scores.items()
+        for metric, score in metrics.items()
+    )
+    head = "| task | metric | score, 95 % interval | of the first member's | n |\n| --- | --- | ---: | ---: | ---: |\n"
+    return head + "\n".join(rows) + "\n"

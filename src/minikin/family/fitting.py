@@ -6,10 +6,11 @@ from pathlib import Path
 
 from minikin.base.seeds import numpy_generator, torch_generator
 from minikin.family.corpora import Data
+from minikin.family.origin import origin_folder
 from minikin.family.recipe import Member, Optimization
 from minikin.family.site import Site, teacher_of
 from minikin.family.supply import sources_of
-from minikin.model.checkpoint import load
+from minikin.model.checkpoint import in_memory, load
 from minikin.model.decoder import Decoder, initialized
 from minikin.shrink.choose import Kept, choose
 from minikin.shrink.cut import cut
@@ -27,6 +28,8 @@ _IMPORTANCE_SAMPLES = 1024  # for a member that is cut, but not distilled
 def beginning(site: Site, name: str, member: Member, mixture: Mixture) -> tuple[Decoder, Kept | None]:
     """A decoder to be trained, and what it kept of its parent."""
     config = site.planned[name].config
+    if member.origin is not None:
+        return in_memory(adopted(site, member.origin, name)), None
     if member.parent is None:
         return initialized(config, torch_generator(site.recipe.seed, "weights", name)), None
     parent = load(site.store.folder(member.parent)).eval()
@@ -34,6 +37,11 @@ def beginning(site: Site, name: str, member: Member, mixture: Mixture) -> tuple[
     scores = importance(parent, (mixture.batch(step) for step in range(max(1, samples // mixture.batch_rows))))
     kept = choose(scores, parent.config, config)
     return cut(parent, config, kept), kept
+
+
+def adopted(site: Site, origin: str, name: str) -> Decoder:
+    """A checkpoint as a member: its weights, and the ends of an answer that its chat format has."""
+    return load(origin_folder(origin), site.planned[name].config).eval()
 
 
 def objective(site: Site, member: Member, kept: Kept | None) -> Objective:

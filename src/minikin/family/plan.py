@@ -8,9 +8,11 @@ in the published family layers, hidden size and table width shrink together.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import log
+from typing import Any
 
 from minikin.base.errors import CheckpointError, PlanError
 from minikin.family.fields import MAX_POSITIONS
+from minikin.family.origin import origin_config
 from minikin.family.recipe import Member, Recipe, Shape
 from minikin.model.config import Config, alternating_layer_types
 from minikin.shrink.cut import refuse_larger
@@ -46,7 +48,6 @@ def plan(recipe: Recipe) -> dict[str, PlannedMember]:
         config = _config(name, member, recipe, planned)
         first = planned[recipe.first].config if planned else config
         optimization = member.distill or member.train
-        assert optimization is not None
         teacher = member.distill and planned[member.distill.teacher or member.parent or ""].config
         flops = config.training_flops_per_token() + (teacher.flops_per_token() if teacher else 0)
         planned[name] = PlannedMember(
@@ -54,7 +55,7 @@ def plan(recipe: Recipe) -> dict[str, PlannedMember]:
             config=config,
             compute_ratio=config.flops_per_token() / first.flops_per_token(),
             memory_ratio=config.bytes_at(16) / first.bytes_at(16),
-            training_tokens=optimization.tokens,
+            training_tokens=optimization.tokens if optimization else 0,
             training_flops_per_token=flops,
         )
     return planned
@@ -62,14 +63,13 @@ def plan(recipe: Recipe) -> dict[str, PlannedMember]:
 
 def config_of(shape: Shape, vocab_size: int) -> Config:
     """The configuration that a recipe's shape spells."""
+    return Config(vocab_size=vocab_size, max_position_embeddings=MAX_POSITIONS, **_spelled(shape))
+
+
+def _spelled(shape: Shape) -> dict[str, Any]:
     fields = shape.model_dump()
     sliding_per_full = fields.pop("sliding_per_full")
-    return Config(
-        vocab_size=vocab_size,
-        layer_types=alternating_layer_types(shape.num_hidden_layers, sliding_per_full),
-        max_position_embeddings=MAX_POSITIONS,
-        **fields,
-    )
+    return fields | {"layer_types": alternating_layer_types(shape.num_hidden_layers, sliding_per_full)}
 
 
 def solve(reference: Config, largest: Config, budget: Budget) -> Config:
@@ -89,9 +89,14 @@ def solve(reference: Config, largest: Config, budget: Budget) -> Config:
 
 
 def _config(name: str, member: Member, recipe: Recipe, planned: dict[str, PlannedMember]) -> Config:
+    if member.origin is not None:
+        return origin_config(member.origin)
     if member.shape is not None:
         try:
-            config = config_of(member.shape, recipe.tokenizer.vocab_size)
+            # what a shape does not spell is as in the member above it, which may be anybody's checkpoint
+            like = planned[member.parent or recipe.first].config if planned else None
+            spelled = _spelled(member.shape)
+            config = replace(like, **spelled) if like else config_of(member.shape, recipe.vocabulary.vocab_size)
         except CheckpointError as error:
             raise PlanError(f"member.{name}.shape: {error}") from error
         if member.parent:
@@ -130,7 +135,8 @@ def _candidates(reference: Config, largest: Config, budget: Budget) -> Iterator[
                 for table in _tables(hidden, layers, reference, largest, budget):
                     bare = _shape(largest, hidden, layers, groups, 0, table)
                     room = min(budget.multiplied - bare.multiplied, budget.parameters - bare.parameters)
-                    width = min(room // (3 * hidden * layers) // _GRID * _GRID, largest.intermediate_size)
+                    widths = layers + bare.num_kv_shared_layers * bare.use_double_wide_mlp
+                    width = min(room // (3 * hidden * widths) // _GRID * _GRID, largest.intermediate_size)
                     if width >= _GRID:
                         yield replace(bare, intermediate_size=width)
 
@@ -148,7 +154,7 @@ def _tables(hidden: int, layers: int, reference: Config, largest: Config, budget
     if not largest.hidden_size_per_layer_input:
         yield 0
         return
-    most = budget.parameters // (layers * (reference.vocab_size + 3 * hidden))
+    most = budget.parameters // (layers * (reference.table_rows + 3 * hidden))
     yield from range(_GRID, min(most, largest.hidden_size_per_layer_input) + 1, _GRID)
 
 
@@ -156,16 +162,26 @@ def _shape(like: Config, hidden: int, layers: int, groups: int, intermediate: in
     sliding_per_full = next(
         (index for index, kind in enumerate(like.layer_types) if kind == "full_attention"), len(like.layer_types)
     )
+    layer_types = alternating_layer_types(layers, sliding_per_full)
     return replace(
         like,
+        num_kv_shared_layers=_shared(like, layer_types),
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_key_value_heads=groups,
         num_attention_heads=groups * (like.num_attention_heads // like.num_key_value_heads),
         intermediate_size=max(1, intermediate),
         hidden_size_per_layer_input=table,
-        layer_types=alternating_layer_types(layers, sliding_per_full),
+        layer_types=layer_types,
     )
+
+
+def _shared(like: Config, layer_types: tuple[str, ...]) -> int:
+    """How many layers share keys and values: the same part as in `like`, if enough kinds of layers come before."""
+    layers = len(layer_types)
+    most = like.num_kv_shared_layers * layers // like.num_hidden_layers
+    splits = ((count, layer_types[: layers - count], layer_types[layers - count :]) for count in range(most, 0, -1))
+    return next((count for count, own, sharing in splits if set(sharing) <= set(own)), 0)
 
 
 def _price(config: Config, reference: Config, budget: Budget) -> float:

@@ -83,4 +83,4 @@ def _names_at(location: tuple[int | str, ...]) -> list[str]:
             found = model.model_fields[part].annotation
             kinds = [kind for kind in (found, *getattr(found, "__args__", ())) if isinstance(kind, type)]
             model = next((kind for kind in kinds if issubclass(kind, BaseModel)), model)
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -34,6 +34,9 @@ class Shape(Strict):
     hidden_size_per_layer_input: int = Field(description="Width of each layer's token table; 0 for none.", ge=0)
     sliding_window: Count = Field(default=512, description="Tokens that a sliding layer sees.")
     sliding_per_full: int = Field(default=2, description="Sliding layers before each full one.", ge=0)
+    num_kv_shared_layers: int = Field(
+        default=0, ge=0, description="Last layers that see an earlier one's keys and values instead of their own."
+    )
 
 
 class Optimization(Strict):
@@ -87,9 +90,21 @@ class Hardware(Strict):
     utilisation: Share = Field(default=0.4, gt=0, description="Part of the peak that training reaches.")
 
 
-class Member(Strict):
-    """One model: a shape or budgets, and how it is trained."""
+class Card(Strict):
+    """What model cards say beyond what is known of a member."""
 
+    license: str | None = Field(default=None, description="Its identifier, apache-2.0 for example.")
+    languages: list[str] = Field(default=[], description="Codes of the members' languages: en, de.")
+
+
+class Member(Strict):
+    """One model: a shape, budgets or a checkpoint that there is already, and how it is trained."""
+
+    origin: str | None = Field(
+        default=None,
+        alias="from",
+        description="A Gemma 4 text checkpoint that the first member is: a folder, or its name on the hub.",
+    )
     shape: Shape | None = Field(default=None, description="The shape, if no budget is given.")
     parent: str | None = Field(default=None, description="Member that it is cut from.")
     of: str | None = Field(default=None, description="Member that budgets refer to; the first if not said.")
@@ -102,9 +117,12 @@ class Member(Strict):
 
     @model_validator(mode="after")
     def _one_of_each(self) -> "Member":
-        if (self.shape is None) == (self.compute is None and self.memory is None):
+        budgets = self.compute is not None or self.memory is not None
+        if self.origin is not None and (self.shape or budgets or self.parent or self.distill):
+            raise ValueError("a member from a checkpoint has its shape and weights from there; it can only be trained")
+        if self.origin is None and (self.shape is None) != budgets:
             raise ValueError("give either a shape or budgets (compute, memory)")
-        if (self.train is None) == (self.distill is None):
+        if self.origin is None and (self.train is None) == (self.distill is None):
             raise ValueError("give either train or distill")
         if self.distill is not None and self.parent is None:
             raise ValueError("distill needs a parent to be cut from")
@@ -133,10 +151,21 @@ class Recipe(Strict):
     )
     checkpoint_seconds: float = Field(default=60.0, ge=0, description="Save a training's state this often.")
     data: Corpora
-    tokenizer: Vocabulary = Vocabulary()
+    tokenizer: Vocabulary | None = Field(default=None, description="A checkpoint's own, if the first member is one.")
     member: dict[str, Member] = Field(min_length=1, description="Members by name, parents before children.")
     measure: Measure = Measure()
     hardware: Hardware = Hardware()
+    card: Card = Card()
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What the tokenizer is trained to be, unless it comes with a checkpoint."""
+        return self.tokenizer or Vocabulary()
+
+    @property
+    def origin(self) -> str | None:
+        """The checkpoint that the family begins with, if it does."""
+        return self.member[self.first].origin
 
     @property
     def first(self) -> str:
@@ -161,7 +190,11 @@ class Recipe(Strict):
                     raise ValueError(
                         f"member.{name}.promise.{task}: no test says whether it is kept; give data.{task}.test"
                     )
-            if member.shape is None and not known:
+            if member.shape is None and member.origin is None and not known:
                 raise ValueError(f"member.{name}: the first member needs a shape; a budget refers to another member")
+            if member.origin is not None and (known or self.tokenizer):
+                raise ValueError(
+                    f"member.{name}.from: only the first member can be a checkpoint, and the tokenizer is then its own"
+                )
             known.append(name)
         return self

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from minikin.family.corpora import Corpora, Data, WeighedSource
 from minikin.family.recipe import (
+    Card,
     Distillation,
     Hardware,
     Measure,
@@ -36,6 +37,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "member.NAME.published": Published,
     "measure": Measure,
     "hardware": Hardware,
+    "card": Card,
 }
 _INTRODUCTION = """\
 # The recipe
@@ -65,7 +67,7 @@ def _table(path: str, model: type[BaseModel]) -> str:
 def _rows(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         if field.description:
-            yield f"| `{name}` | {_type(field)} | {_default(field)} | {field.description} |\n"
+            yield f"| `{field.alias or name}` | {_type(field)} | {_default(field)} | {field.description} |\n"
 
 
 def _type(field: FieldInfo) -> str:

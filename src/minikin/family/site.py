@@ -11,12 +11,13 @@ from functools import cached_property
 from minikin.base.files import digest
 from minikin.base.log import Log
 from minikin.family.corpora import Data
+from minikin.family.origin import origin_key
 from minikin.family.plan import PlannedMember
 from minikin.family.recipe import Member, Recipe
 from minikin.family.store import Store
 from minikin.family.supply import fingerprint, sources_of
 
-_VERSION = "4"  # raise it when a stage begins to mean something else
+_VERSION = "5"  # raise it when a stage begins to mean something else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +28,11 @@ class Site:
     planned: dict[str, PlannedMember]
     store: Store
     log: Log
+
+    @cached_property
+    def origin(self) -> str:
+        """What the checkpoint that the family begins with is known by; nothing if there is none."""
+        return origin_key(self.recipe.origin) if self.recipe.origin else ""
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
@@ -43,7 +49,7 @@ def data_key(site: Site) -> str:
         for task, data in sources_of(recipe.data).items()
     }
     size = str(recipe.data.tokenizer_examples)
-    return digest(_VERSION, str(recipe.seed), json.dumps(told), size, recipe.tokenizer.model_dump_json())
+    return digest(_VERSION, str(recipe.seed), json.dumps(told), size, recipe.vocabulary.model_dump_json(), site.origin)
 
 
 def held_out_key(site: Site) -> str:

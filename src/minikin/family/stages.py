@@ -3,24 +3,26 @@
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain, islice
+from typing import Any
 
 from minikin.base.device import products_dtype
 from minikin.base.files import write_json, write_text
-from minikin.family.card import card, provenance
-from minikin.family.fitting import WATCHED_ROWS, beginning, held_out, losses, mixture, objective
+from minikin.family.card import CARD, adopted_provenance, card, provenance
+from minikin.family.fitting import WATCHED_ROWS, adopted, beginning, held_out, losses, mixture, objective
+from minikin.family.origin import origin_folder
+from minikin.family.recipe import Optimization
 from minikin.family.site import Site, data_key, held_out_key, member_key
 from minikin.family.supply import held_out_records, sources_of, training_sources
 from minikin.measure.limits import words
 from minikin.model.checkpoint import save
 from minikin.model.decoder import Decoder
-from minikin.text.batches import Mixture
 from minikin.text.chat import chat_template, messages
 from minikin.text.corpus import write_records
 from minikin.text.records import Record
 from minikin.text.tokenizer import Tokenizer
 from minikin.train.loop import Run, fit
 from minikin.train.optimizer import Optimizers, Schedule
-from minikin.train.state import Reached, States
+from minikin.train.state import States
 
 _LOOKS = 10
 
@@ -29,7 +31,7 @@ def prepare_data(site: Site) -> None:
     """Tokenizer and token shards of every source, and how often each word was seen."""
     recipe, tasks = site.recipe, sources_of(site.recipe.data)
     with site.store.fresh("data", data_key(site), {"stage": "data"}) as folder:
-        tokenizer = Tokenizer.train(_tokenizer_texts(site), recipe.tokenizer.vocab_size)
+        tokenizer = _tokenizer(site)
         tokenizer.save(folder, next(iter(site.planned.values())).config.max_position_embeddings, chat_template())
         seen: Counter[str] = Counter()
         for task, data in tasks.items():
@@ -49,11 +51,19 @@ def prepare_held_out(site: Site) -> None:
                 write_records(folder / task, held_out_records(site.recipe, task), tokenizer)
 
 
-def train_member(site: Site, name: str) -> None:
-    """Fit one member: from random weights, or cut from its parent; to the data, or to a teacher."""
+def make_member(site: Site, name: str) -> None:
+    """One member: trained, or taken over as it is."""
     member = site.recipe.member[name]
     optimization = member.distill or member.train
-    assert optimization is not None
+    if optimization is not None:
+        _train(site, name, optimization)
+    elif member.origin is not None:
+        _keep(site, name, adopted(site, member.origin, name), adopted_provenance(site, name))
+
+
+def _train(site: Site, name: str, optimization: Optimization) -> None:
+    """Fit a member: from random or given weights, or cut from its parent; to the data, or to a teacher."""
+    member = site.recipe.member[name]
     key = member_key(site, name)
     rows = mixture(site, name, optimization)
     decoder, kept = beginning(site, name, member, rows)
@@ -81,16 +91,22 @@ def train_member(site: Site, name: str) -> None:
 
         reached = fit(decoder, objective(site, member, kept), optimizers, run, states, watch)
     decoder.eval()
-    _keep(site, name, decoder, reached, rows)
-
-
-def _keep(site: Site, name: str, decoder: Decoder, reached: Reached, rows: Mixture) -> None:
     seen = losses(decoder, rows.recent(reached.steps, WATCHED_ROWS))
-    facts = provenance(site, name, reached, rows, seen)
+    _keep(site, name, decoder, provenance(site, name, reached, rows, seen))
+
+
+def _keep(site: Site, name: str, decoder: Decoder, facts: dict[str, Any]) -> None:
     with site.store.fresh(name, member_key(site, name), facts) as folder:
         save(decoder, folder)
         Tokenizer.load(site.store.folder("data")).save(folder, decoder.config.max_position_embeddings, chat_template())
-        write_text(folder / "README.md", card(site, name, facts))
+        write_text(folder / CARD, card(site, name, facts, None))
+
+
+def _tokenizer(site: Site) -> Tokenizer:
+    origin = site.recipe.origin
+    if origin is not None:
+        return Tokenizer.load(origin_folder(origin))
+    return Tokenizer.train(_tokenizer_texts(site), site.recipe.vocabulary.vocab_size)
 
 
 def _tokenizer_texts(site: Site) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """From answers, shapes and measurements to the family's report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from minikin.base.device import describe
 from minikin.base.files import digest, read_json
@@ -93,15 +94,25 @@ def _training(site: Site, name: str) -> Training:
     curve = tuple(
         CurvePoint(tokens=point["tokens"], loss=point["loss"], held_out=point["held_out"]) for point in facts["curve"]
     )
-    learned = f"distilled from {facts['teacher']}" if facts["teacher"] else "next token"
     return Training(
         tokens=facts["tokens"],
         flops=facts["training_flops"],
         seconds=facts["seconds"],
-        objective=f"cut from {facts['parent']}, {learned}" if facts["parent"] else learned,
+        objective=", ".join(_told(facts)),
         curve=curve,
         gap=facts["gap"],
     )
+
+
+def _told(facts: Mapping[str, Any]) -> Iterator[str]:
+    if facts["parent"]:
+        yield f"cut from {facts['parent']}"
+    if facts["origin"]:
+        yield f"taken from {facts['origin']}"
+    if facts["teacher"]:
+        yield f"distilled from {facts['teacher']}"
+    elif facts["tokens"]:
+        yield "next token"
 
 
 def _limits(site: Site, answers: Answers) -> tuple[Bucket, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from minikin.base.device import prepare
+from minikin.base.device import prepare_to_answer
 from minikin.base.errors import CheckpointError
 from minikin.measure.records import Efficiency
 from minikin.model.cache import Cache
@@ -49,7 +49,7 @@ def efficiency(folder: Path, threads: int) -> Efficiency:
 
 def measured(folder: Path, threads: int) -> dict[str, float]:
     """Speed of reading and writing one row, and the peak memory of this process."""
-    prepare(threads)
+    prepare_to_answer(threads)
     decoder = load(folder).eval()
     tokens = torch.arange(_PREFILL_TOKENS)[None] % decoder.config.vocab_size
     return {

@@ -25,7 +25,7 @@ def page(report: FamilyReport) -> str:
     return template.render(
         report=report,
         first=next(iter(report.members)),
-        plots={title: Markup(svg) for title, svg in plots.items()},  # our own drawing, nobody's text
+        plots={title: Markup(svg) for title, svg in plots.items() if svg},  # our own drawing, nobody's text
         signs=_SIGNS,
         sentence=promise_sentence,
     )

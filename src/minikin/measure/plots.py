@@ -67,12 +67,16 @@ def quality_against(report: FamilyReport, cost: str) -> str:
 
 
 def loss_curves(report: FamilyReport) -> str:
-    """Held-out loss of each task over training tokens, a line a member."""
-    tasks = [task for task in _tasks(report) if task in next(iter(report.members.values())).training.curve[-1].held_out]
+    """Held-out loss of each task over training tokens, a line a member; nothing if none was trained."""
+    trained = {name: member.training.curve for name, member in report.members.items() if member.training.curve}
+    watched = {task for curve in trained.values() for task in curve[-1].held_out}
+    tasks = [task for task in _tasks(report) if task in watched]
+    if not tasks:
+        return ""
     figure, axes = _figure(len(tasks))
     for axis, task in zip(axes, tasks, strict=True):
-        for index, (name, member) in enumerate(report.members.items()):
-            points = member.training.curve
+        for name, points in trained.items():
+            index = list(report.members).index(name)
             axis.plot(
                 [point.tokens / 1e6 for point in points],
                 [point.held_out[task] for point in points],

@@ -49,7 +49,7 @@ class Verdicted:
 class Efficiency:
     """What a member costs: counted from its shape, and measured in a process of its own.
 
-    `bytes` are counted for 16, 8 and 4 bits; `file_bytes` is the file of weights as it lies there, in float32.
+    `bytes` are counted for 16, 8 and 4 bits; `file_bytes` are the files of weights as they lie there.
     """
 
     parameters: int
@@ -76,7 +76,10 @@ class CurvePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What building a member took. `gap` is held-out minus training loss, a task, at the end."""
+    """What building a member took; nothing if it is a checkpoint as it was.
+
+    `gap` is held-out minus training loss, a task, at the end.
+    """
 
     tokens: int
     flops: int

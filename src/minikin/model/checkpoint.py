@@ -51,9 +51,12 @@ def save_initial(config: Config, folder: Path, dtype: torch.dtype, seed: int, sh
     _write_config(config, folder, dtype)
 
 
-def load(folder: Path) -> Decoder:
-    """A member whose weights stay in its files; raises CheckpointError if any is missing, damaged or disagrees."""
-    config = read_config(folder)
+def load(folder: Path, config: Config | None = None) -> Decoder:
+    """A member whose weights stay in its files; `config` is what its folder says, if nobody knows better.
+
+    Raises CheckpointError if a file is missing, damaged or disagrees.
+    """
+    config = config or read_config(folder)
     decoder, stored = skeleton(config), mapped_weights(folder)
     expected = {stored_name(name): (name, tensor.shape) for name, tensor in decoder.state_dict().items()}
     found = {name for name in stored if name in expected or not superfluous(name, config)}

@@ -17,19 +17,18 @@ from minikin.base.errors import DataError, TokenizerError
 SPECIALS = ("<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>")
 _BYTES = tuple(f"<0x{value:02X}>" for value in range(256))
 _FIXED = len(SPECIALS) + len(_BYTES)
-_FILE, _SETTINGS, _TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+TOKENIZER, _SETTINGS, _TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 
 
 @final
 class Tokenizer:
-    """Text to token ids and back."""
-
-    pad_id, eos_id, bos_id, _, turn_start_id, turn_end_id = range(len(SPECIALS))
+    """Text to token ids and back. Special tokens may have any ids, but Gemma 4's spellings."""
 
     def __init__(self, inner: tokenizers.Tokenizer) -> None:
-        found = tuple(inner.id_to_token(index) for index in range(len(SPECIALS)))
-        if found != SPECIALS:
-            raise TokenizerError(f"tokenizer: its first tokens are {found}, expected {SPECIALS}")
+        ids = {text: index for text in SPECIALS if (index := inner.token_to_id(text)) is not None}
+        if missing := [text for text in SPECIALS if text not in ids]:
+            raise TokenizerError(f"tokenizer: has no {', '.join(missing)}; Gemma 4's special tokens are needed")
+        self.pad_id, self.eos_id, self.bos_id, _, self.turn_start_id, self.turn_end_id = ids.values()
         # text that happens to spell a special token is text
         inner.encode_special_tokens = True
         self._inner = inner
@@ -50,7 +49,7 @@ class Tokenizer:
     def save(self, folder: Path, model_max_length: int, chat_template: str) -> None:
         """Write what Transformers' AutoTokenizer and llama.cpp's converter read."""
         # compact: merges are most of the file
-        (folder / _FILE).write_text(self._inner.to_str(), encoding="utf-8")
+        (folder / TOKENIZER).write_text(self._inner.to_str(), encoding="utf-8")
         settings = {
             "tokenizer_class": "TokenizersBackend",
             **{f"{name}_token": f"<{name}>" for name in ("bos", "eos", "pad", "unk")},
@@ -63,36 +62,46 @@ class Tokenizer:
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
         """Read a saved tokenizer; raises TokenizerError if it is missing, damaged or of another kind."""
-        path = folder / _FILE
+        path = folder / TOKENIZER
         try:
             text = path.read_text(encoding="utf-8")
             model = json.loads(text).get("model", {})
         except FileNotFoundError as error:
-            raise TokenizerError(f"{folder}: has no {_FILE}; this is not a member's folder") from error
+            raise TokenizerError(f"{folder}: has no {TOKENIZER}; this is not a member's folder") from error
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise TokenizerError(f"{path}: is damaged ({error}); build the member again") from error
         # a prefix set here has made the library abort the whole process
-        if model.get("type") != "BPE" or model.get("continuing_subword_prefix"):
+        if model.get("type") != "BPE" or model.get("continuing_subword_prefix") or not model.get("byte_fallback"):
             raise TokenizerError(f"{path}: holds a {model.get('type')!r} tokenizer; only Gemma's kind of BPE is read")
-        return cls(tokenizers.Tokenizer.from_str(text))
+        try:
+            return cls(tokenizers.Tokenizer.from_str(text))
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error}") from error
+
+    @classmethod
+    def of_bytes(cls, vocab_size: int) -> "Tokenizer":
+        """A tokenizer that has learned nothing: every byte is a token, the other entries are `<unusedN>`."""
+        return cls(_assembled(_model([], [], vocab_size)))
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> "Tokenizer":
         """Learn merges from texts; entries that the texts do not fill become `<unusedN>`."""
         if vocab_size < _FIXED + 2:
             raise DataError(f"tokenizer.vocab_size: found {vocab_size}; at least {_FIXED + 2} are needed")
-        learned, merges = _learned(texts, vocab_size - _FIXED)
-        unused = (f"<unused{number}>" for number in range(vocab_size))
-        pieces = [*SPECIALS, *_BYTES, *learned]
-        pieces += [next(unused) for _ in range(vocab_size - len(pieces))]
-        model = BPE(
-            vocab={piece: index for index, piece in enumerate(pieces)},
-            merges=merges,
-            byte_fallback=True,
-            unk_token="<unk>",
-            fuse_unk=True,
-        )
-        return cls(_assembled(model))
+        return cls(_assembled(_model(*_learned(texts, vocab_size - _FIXED), vocab_size)))
+
+
+def _model(learned: list[str], merges: list[tuple[str, str]], vocab_size: int) -> BPE:
+    unused = (f"<unused{number}>" for number in range(vocab_size))
+    pieces = [*SPECIALS, *_BYTES, *learned]
+    pieces += [next(unused) for _ in range(vocab_size - len(pieces))]
+    return BPE(
+        vocab={piece: index for index, piece in enumerate(pieces)},
+        merges=merges,
+        byte_fallback=True,
+        unk_token="<unk>",
+        fuse_unk=True,
+    )
 
 
 def _assembled(model: BPE) -> tokenizers.Tokenizer:
