@@ -70,6 +70,10 @@ def theirs(folder, dtype=torch.float32, shard="50GB", **fields):
     return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
 
+def unwatched(_):
+    """Nobody waits for it."""
+
+
 def logits(decoder: Decoder, tokens):
     hidden = decoder(tokens, torch.arange(tokens.shape[1]).expand_as(tokens), torch.zeros_like(tokens))
     return decoder.logits(hidden)
@@ -108,7 +112,7 @@ def test_a_saved_member_is_the_same_when_loaded(config, tmp_path):
 @every_shape
 @torch.no_grad()
 def test_weights_in_their_file_compute_what_weights_in_memory_do(config, tmp_path):
-    save_initial(config, tmp_path, torch.bfloat16, seed=1)
+    save_initial(config, tmp_path, torch.bfloat16, 1, unwatched)
     tokens = torch.randint(6, 300, (2, 30))
     mapped = logits(load(tmp_path), tokens)
     assert mapped.dtype == torch.float32
@@ -144,7 +148,7 @@ def test_files_can_be_read_by_whom_the_umask_lets(tmp_path):
 
 @every_shape
 def test_initial_weights_are_drawn_as_gemma_draws_them(config, tmp_path):
-    save_initial(config, tmp_path, torch.float32, seed=1)
+    save_initial(config, tmp_path, torch.float32, 1, unwatched)
     assert read_config(tmp_path) == config
     for name, parameter in load(tmp_path).named_parameters():
         if parameter.ndim > 1:
@@ -158,7 +162,7 @@ def test_initial_weights_follow_their_seed(tmp_path):
     for place, seed in enumerate((1, 1, 2)):
         folder = tmp_path / str(place)
         folder.mkdir()
-        save_initial(TINY, folder, torch.bfloat16, seed)
+        save_initial(TINY, folder, torch.bfloat16, seed, unwatched)
         found.append((folder / "model.safetensors").read_bytes())
     assert found[0] == found[1] != found[2]
 
@@ -176,7 +180,7 @@ def peak():
 torch.set_num_threads(1)
 torch.randn(8, 8) @ torch.randn(8, 8)
 before = peak()
-save_initial({large!r}, Path({str(tmp_path)!r}), torch.bfloat16, 1)
+save_initial({large!r}, Path({str(tmp_path)!r}), torch.bfloat16, 1, lambda _: None)
 written = peak() - before
 generate(load(Path({str(tmp_path)!r})), [list(range(20))], 20)
 print(written, peak() - before)
@@ -191,7 +195,7 @@ print(written, peak() - before)
 
 
 def test_training_a_loaded_member_changes_no_file(tmp_path):
-    save_initial(TINY, tmp_path, torch.bfloat16, seed=1)
+    save_initial(TINY, tmp_path, torch.bfloat16, 1, unwatched)
     before = (tmp_path / "model.safetensors").read_bytes()
     decoder = in_memory(load(tmp_path))
     assert decoder.tables.embed_tokens_per_layer.weight.dtype == torch.bfloat16

@@ -1,4 +1,4 @@
-"""The command line: `minikin plan`, `build`, `evaluate`, `report` and `chat`.
+"""The command line: what each command is called, takes and explains.
 
 Progress goes to stderr, results to stdout. Errors a user can cause are printed here, on one line.
 What needs torch is imported by `app/commands`, which is loaded only when a command runs: `--help` answers at once.
@@ -6,6 +6,7 @@ What needs torch is imported by `app/commands`, which is loaded only when a comm
 
 import importlib
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,6 +21,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+class Dtype(StrEnum):
+    """Types that weights are stored in."""
+
+    bfloat16 = "bfloat16"
+    float16 = "float16"
+    float32 = "float32"
+
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe, such as recipes/village.toml.")]
 Overrides = Annotated[
@@ -46,6 +56,22 @@ def plan(
 ) -> None:
     """Count what every member will be and cost, before anything is trained."""
     _commands().plan(recipe, overrides or [], "json" if as_json else "table")
+
+
+@app.command()
+def init(
+    recipe: RecipeFile,
+    members: Annotated[
+        list[str] | None, typer.Argument(metavar="MEMBER…", help="Which ones; all if none is named.")
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Where they go; families/NAME-initial if not said.")
+    ] = None,
+    dtype: Annotated[Dtype, typer.Option("--dtype", help="What weights are stored in.")] = Dtype.bfloat16,
+) -> None:
+    """Write members with random weights, whatever their size: for measuring speed and memory before training."""
+    _commands().init(recipe, members or [], overrides or [], out, dtype.value)
 
 
 @app.command()

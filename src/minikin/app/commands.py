@@ -8,6 +8,7 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Literal
 
+import torch
 from rich.console import Console
 
 from minikin.app.planned import plan_json, plan_table
@@ -18,6 +19,7 @@ from minikin.base.files import read_json
 from minikin.base.log import Log
 from minikin.family.build import build as build_family
 from minikin.family.build import evaluate as evaluate_family
+from minikin.family.initial import write_initial
 from minikin.family.plan import plan as plan_family
 from minikin.family.reading import checked, overridden, read_recipe
 from minikin.family.recipe import Recipe
@@ -42,6 +44,15 @@ def plan(path: Path, overrides: Sequence[str], form: Literal["json", "table"]) -
         sys.stdout.write(json.dumps(plan_json(recipe, planned), indent=2) + "\n")
     else:
         _stdout().print(plan_table(recipe, planned))
+
+
+def init(path: Path, members: Sequence[str], overrides: Sequence[str], out: Path | None, dtype: str) -> None:
+    """`minikin init`."""
+    recipe = read_recipe(path, overrides)
+    root = out or Path("families") / f"{recipe.name}-initial"
+    with _interruptible():
+        written = write_initial(recipe, members, root, getattr(torch, dtype), _log(root))
+    sys.stdout.write("".join(f"{folder}\n" for folder in written))
 
 
 def evaluate(root: Path, overrides: Sequence[str]) -> None:

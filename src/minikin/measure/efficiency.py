@@ -4,7 +4,6 @@
 """
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import torch
 
 from minikin.base.device import prepare_to_answer
 from minikin.base.errors import CheckpointError
+from minikin.base.memory import peak_bytes
 from minikin.measure.records import Efficiency
 from minikin.model.cache import Cache
 from minikin.model.checkpoint import load, read_config
@@ -41,8 +41,8 @@ def efficiency(folder: Path, threads: int) -> Efficiency:
         bytes={str(bits): config.bytes_at(bits) for bits in (16, 8, 4)},
         file_bytes=sum(file.stat().st_size for file in weight_files(folder)),
         kv_bytes_per_token=config.kv_bytes_per_token(),
-        how=f"{threads} threads, float32, one row, median of {_RUNS} runs; "
-        f"{_PREFILL_TOKENS} tokens read, {_DECODE_TOKENS} written; peak memory of the whole process",
+        how=f"{threads} threads, weights as stored and computed with in float32, one row, median of {_RUNS} runs; "
+        f"{_PREFILL_TOKENS} tokens read, {_DECODE_TOKENS} written; peak memory of the whole process, PyTorch included",
         **json.loads(run.stdout),
     )
 
@@ -55,7 +55,7 @@ def measured(folder: Path, threads: int) -> dict[str, float]:
     return {
         "prefill_tokens_per_second": _rate(_PREFILL_TOKENS, lambda: _read(decoder, tokens)),
         "decode_tokens_per_second": _rate(_DECODE_TOKENS, lambda: _write(decoder)),
-        "peak_rss_bytes": _peak_rss(),
+        "peak_rss_bytes": peak_bytes(),
     }
 
 
@@ -81,16 +81,6 @@ def _rate(tokens: int, work: Callable[[], None]) -> float:
         work()
         seconds.append(time.perf_counter() - started)
     return round(tokens / statistics.median(seconds), 1)
-
-
-def _peak_rss() -> int:
-    """Of this program alone: Linux's rusage would include the process that started it."""
-    try:
-        with open("/proc/self/status", encoding="utf-8") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
-    except (OSError, StopIteration):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ tokens ask for, and whatever is multiplied is widened to float32 where it is use
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -36,18 +36,23 @@ def save(decoder: Decoder, folder: Path, shard_bytes: int = SHARD_BYTES) -> None
     _write_config(decoder.config, folder, dtype)
 
 
-def save_initial(config: Config, folder: Path, dtype: torch.dtype, seed: int, shard_bytes: int = SHARD_BYTES) -> None:
-    """Write a decoder with random weights into an existing folder, holding a few megabytes of them at a time."""
+def save_initial(config: Config, folder: Path, dtype: torch.dtype, seed: int, watch: Callable[[int], None]) -> None:
+    """Write a decoder with random weights into an existing folder, holding a few megabytes of them at a time.
+
+    `watch` hears of every piece how many weights it has.
+    """
     tensors = (
         Written(
             name=stored_name(name),
             shape=tuple(shape),
             dtype=dtype,
-            pieces=lambda name=name, shape=shape: _drawn(shape, torch_generator(seed, "initial", name)),
+            pieces=lambda name=name, shape=shape: _watched(
+                _drawn(shape, torch_generator(seed, "initial", name)), watch
+            ),
         )
         for name, shape in ((name, tensor.shape) for name, tensor in skeleton(config).state_dict().items())
     )
-    write_weights(folder, tensors, shard_bytes)
+    write_weights(folder, tensors)
     _write_config(config, folder, dtype)
 
 
@@ -114,6 +119,12 @@ def _write_config(config: Config, folder: Path, dtype: torch.dtype) -> None:
 
 def _pieces(tensor: Tensor) -> Iterator[Tensor]:
     yield from tensor.detach().flatten().split(_PIECE)
+
+
+def _watched(pieces: Iterable[Tensor], watch: Callable[[int], None]) -> Iterator[Tensor]:
+    for piece in pieces:
+        watch(len(piece))
+        yield piece
 
 
 def _drawn(shape: torch.Size, generator: torch.Generator) -> Iterator[Tensor]:

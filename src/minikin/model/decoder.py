@@ -13,7 +13,7 @@ from minikin.base.shapes import Documents, Hidden, Logits, Mask, PerLayerInput, 
 from minikin.model.cache import Cache, LayerCache
 from minikin.model.config import FULL, SLIDING, Config
 from minikin.model.layers import Attention, FeedForward, KeyValues, Sight, inverse_frequencies, rotation_at
-from minikin.model.linear import scores
+from minikin.model.linear import Embedding, scores
 from minikin.model.norm import RMSNorm
 from minikin.model.tables import TableGate, Tables
 
@@ -69,7 +69,7 @@ class Decoder(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
         self.tables = Tables(config) if config.hidden_size_per_layer_input else None
         self.layers = nn.ModuleList(Layer(config, layer) for layer in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
@@ -152,9 +152,7 @@ def initialized(config: Config, generator: torch.Generator) -> Decoder:
 def skeleton(config: Config) -> Decoder:
     """A decoder that has shapes and no weights yet."""
     with torch.device("meta"):
-        decoder = Decoder(config)
-    decoder.frequencies = {kind: inverse_frequencies(config, kind) for kind in (SLIDING, FULL)}
-    return decoder
+        return Decoder(config)
 
 
 def empty(config: Config) -> Decoder:

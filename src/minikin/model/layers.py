@@ -97,8 +97,8 @@ def inverse_frequencies(config: Config, layer_type: str) -> Tensor:
     pairs = head_dim // 2
     theta = config.full_rope_theta if layer_type == FULL else config.sliding_rope_theta
     turned = int(config.partial_rotary_factor * head_dim // 2) if layer_type == FULL else pairs
-    frequencies = theta ** -(torch.arange(0, 2 * turned, 2, dtype=torch.float32) / head_dim)
-    return torch.cat((frequencies, torch.zeros(pairs - turned)))
+    frequencies = theta ** -(torch.arange(0, 2 * turned, 2, dtype=torch.float32, device="cpu") / head_dim)
+    return torch.cat((frequencies, torch.zeros(pairs - turned, device="cpu")))
 
 
 def rotation_at(positions: Positions, frequencies: Tensor) -> Rotation:

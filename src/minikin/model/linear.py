@@ -1,4 +1,4 @@
-"""Products with weights that may be stored narrower than what is computed in.
+"""Products and rows of weights that may be stored narrower than what is computed in.
 
 Weights that stay in their file as bfloat16 are widened where they are used, a part at a time: a product is then the
 same as with weights that were widened when they were read, bit for bit, and takes half of the memory.
@@ -22,8 +22,19 @@ class Linear(nn.Linear):
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features, bias=False)
 
+    def reset_parameters(self) -> None:
+        """Nothing: `initialized` draws weights, `load` reads them."""
+
     def forward(self, x: Tensor) -> Tensor:
         return functional.linear(x, widened(self.weight))
+
+
+@final
+class Embedding(nn.Embedding):
+    """Rows to be looked up."""
+
+    def reset_parameters(self) -> None:
+        """Nothing, as above; for a shape without weights PyTorch would load 70 MB of its compiler to draw none."""
 
 
 def widened(weight: Tensor) -> Tensor:
@@ -35,4 +46,9 @@ def scores(hidden: Tensor, embeddings: Tensor) -> Logits:
     """Products with every row of a large matrix, [..., hidden] → [..., vocab]."""
     if embeddings.dtype == torch.float32:
         return hidden @ embeddings.T
-    return torch.cat([hidden @ widened(rows).T for rows in embeddings.split(_ROWS_AT_ONCE)], -1)
+    found = hidden.new_empty(*hidden.shape[:-1], len(embeddings))
+    # one buffer for all parts: freed ones would lie scattered about the heap, 100 MB of them in a published nano
+    room = hidden.new_empty(_ROWS_AT_ONCE, hidden.shape[-1])
+    for rows, part in zip(embeddings.split(_ROWS_AT_ONCE), found.split(_ROWS_AT_ONCE, -1), strict=True):
+        part.copy_(hidden @ room[: len(rows)].copy_(rows).T)
+    return found

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from minikin.base.shapes import Hidden, PerLayerInput, Tokens
 from minikin.model.config import Config
-from minikin.model.linear import Linear, widened
+from minikin.model.linear import Embedding, Linear, widened
 from minikin.model.norm import RMSNorm, inverse_rms, normalized_gradient
 
 
@@ -23,7 +23,7 @@ class Tables(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.layers, self.width = config.num_hidden_layers, config.hidden_size_per_layer_input
-        self.embed_tokens_per_layer = nn.Embedding(config.table_rows, self.layers * self.width)
+        self.embed_tokens_per_layer = Embedding(config.table_rows, self.layers * self.width)
         self.per_layer_model_projection = Linear(config.hidden_size, self.layers * self.width)
         self.per_layer_projection_norm = RMSNorm(self.width, config.rms_norm_eps)
         self.pad_token_id, self.complete = config.pad_token_id, config.table_rows >= config.vocab_size
