@@ -95,18 +95,28 @@ def remove_strays(final: Path) -> None:
         shutil.rmtree(stray, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+@contextlib.contextmanager
+def whole_file(final: Path) -> Iterator[Path]:
+    """A path to write that takes the place of `final` when the block ends well.
+
+    If the block fails, what it wrote is deleted and an earlier `final` stays as it was.
+    """
+    with storage_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        fresh = final.with_name(f".tmp-{final.name}-{os.getpid()}")
         try:
-            fresh.write_text(text, encoding="utf-8")
+            yield fresh
             _sync(fresh)
-            fresh.replace(path)
+            fresh.replace(final)
         finally:
             fresh.unlink(missing_ok=True)
-        _sync(path.parent)
+        _sync(final.parent)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with whole_file(path) as fresh:
+        fresh.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
