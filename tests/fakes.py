@@ -6,10 +6,11 @@ from random import Random
 
 import torch
 
+from minikin.model.checkpoint import save
 from minikin.model.config import FULL, SLIDING, Config
 from minikin.model.decoder import Decoder, initialized
 from minikin.text.batches import Batch, Mixture, PackedCorpus, Share
-from minikin.text.chat import Example
+from minikin.text.chat import Example, chat_template
 from minikin.text.corpus import Corpus, write_corpus
 from minikin.text.tokenizer import Tokenizer
 
@@ -88,3 +89,12 @@ def tokenizer(vocab_size: int = 420) -> Tokenizer:
     """Trained on a few lines."""
     lines = ["Der Mann geht in den Wald.\nThe man, 12 years old, sells a cow.", "Grüße aus dem Dorf: schöne Äpfel!"]
     return Tokenizer.train(lines * 50, vocab_size)
+
+
+def member(folder: Path, config: Config = TINY, seed: int = 1) -> Decoder:
+    """A whole member's folder, with a tokenizer of its own vocabulary; returns its decoder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    decoder = decoder_of(config, seed)
+    save(decoder, folder)
+    tokenizer(config.vocab_size).save(folder, config.max_position_embeddings, chat_template())
+    return decoder

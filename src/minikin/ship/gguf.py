@@ -19,7 +19,7 @@ from minikin.ship.metadata import describe
 from minikin.ship.modelfile import modelfile
 from minikin.ship.names import ROPE_FREQUENCIES, Weight, weights_of
 from minikin.ship.rounding import encoded
-from minikin.ship.shape import Shape, read_shape
+from minikin.ship.shape import Shape, read_shape, with_sliding_layer
 from minikin.ship.types import Type, falls_back, known, stored_bytes, stored_type
 from minikin.ship.vocabulary import Vocabulary, read_vocabulary
 from minikin.ship.weights import StoredWeights, opened
@@ -50,7 +50,7 @@ def export(member: Path, out: Path | None, kind: str) -> Exported:
     config_path = member / CONFIG
     if not config_path.is_file():
         raise CheckpointError(f"{member}: has no {CONFIG}; this is not a member's folder")
-    shape = read_shape(read_json(config_path), str(config_path))
+    shape = with_sliding_layer(read_shape(read_json(config_path), str(config_path)))
     vocabulary = read_vocabulary(member, shape.vocab_size)
     weights = tuple(weights_of(shape))
     parameters = sum(_count(weight.shape) for weight in weights)
@@ -100,7 +100,8 @@ def _write(
     writer = GGUFWriter(path, "gemma4")
     describe(writer, identity, shape, vocabulary, kind)
     frequencies = _rope_frequencies(shape)
-    writer.add_tensor_info(ROPE_FREQUENCIES, frequencies.shape, frequencies.dtype, frequencies.nbytes)
+    if not all(shape.sliding):  # llama.cpp refuses a file with a weight that no layer uses
+        writer.add_tensor_info(ROPE_FREQUENCIES, frequencies.shape, frequencies.dtype, frequencies.nbytes)
     types = [stored_type(weight.source, weight.shape, kind) for weight in weights]
     for weight, type_ in zip(weights, types, strict=True):
         size = stored_bytes(weight.shape, type_)
@@ -112,7 +113,8 @@ def _write(
         assert writer.fout is not None  # one file, since no limit was set for splitting
         file = writer.fout[0]
         writer.write_padding(file, file.tell())
-        _write_padded(writer, file, [frequencies])
+        if not all(shape.sliding):
+            _write_padded(writer, file, [frequencies])
         for weight, type_ in zip(weights, types, strict=True):
             _write_padded(writer, file, _chunks(stored, weight, type_))
     finally:
@@ -128,9 +130,11 @@ def _write_padded(writer: GGUFWriter, file: BinaryIO, chunks: Sequence[np.ndarra
 
 def _chunks(stored: StoredWeights, weight: Weight, type_: Type) -> Iterator[np.ndarray]:
     length, columns = weight.shape[0], _count(weight.shape[1:])
-    step = max(1, CHUNK // columns)
+    # rows in another order are read at once: they are the queries or keys of one layer
+    step = length if weight.order else max(1, CHUNK // columns)
     for start in range(0, length, step):
         rows = stored.rows(weight.source, slice(start, min(start + step, length)))
+        rows = rows[list(weight.order)] if weight.order else rows
         if type_ is Type.F16 and np.abs(rows).max() > _FLOAT16_LARGEST:
             raise CheckpointError(f"{stored.folder}: {weight.source} is too large for float16; export bf16 or f32")
         yield encoded(rows, type_)

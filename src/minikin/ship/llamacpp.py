@@ -7,7 +7,7 @@ imported without it. Questions go over a loopback address, because only there ll
 import importlib
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, final
 from urllib.error import HTTPError
@@ -19,13 +19,15 @@ from minikin.text.chat import Message
 CacheType = Literal["f32", "f16"]
 # between texts that are asked about together: llama.cpp passes ids in a text through, even this, which no text can have
 _BETWEEN = -1
+_FORCE = 1e6
 
 
 @final
 class LlamaCpp:
     """One GGUF file, loaded; raises ExportError if llama.cpp is not installed or refuses the file.
 
-    An `f32` cache is for exact comparisons; llama.cpp's own default is `f16`. `context` is in tokens.
+    An `f32` cache is for exact comparisons, and goes with plain attention; llama.cpp's own choice is `f16` and
+    flash attention. What is left then is its GELU, a table in float16. `context` is in tokens.
     """
 
     def __init__(self, path: Path, cache: CacheType = "f16", threads: int = 1, context: int = 512) -> None:
@@ -39,6 +41,7 @@ class LlamaCpp:
             raise ExportError(f"{path}: llama.cpp cannot load it ({error}); export it again") from error
         # a proxy that the environment names does not know the way to this process
         self._opener = build_opener(ProxyHandler({}))
+        self._first = self.tokenize("", add_special=True)[0]
 
     def __enter__(self) -> "LlamaCpp":
         return self
@@ -79,7 +82,7 @@ class LlamaCpp:
         said: list[int] = []
         while len(said) < count:
             # llama.cpp stops at ends of its own choosing; where we did not ask for that, it is asked to go on
-            more = self._complete([*tokens, *said], count - len(said), 0)["tokens"]
+            more = self._complete([*tokens, *said], count - len(said), {})["tokens"]
             if not more:
                 raise ExportError(f"{self.path}: llama.cpp fell silent after {len(said)} tokens; give it more context")
             stop = next((at for at, token in enumerate(more) if token in ends), None)
@@ -90,12 +93,15 @@ class LlamaCpp:
 
     def log_probabilities(self, tokens: Sequence[int], top: int = 10) -> list[tuple[int, float]]:
         """The `top` likeliest next tokens and their natural log probabilities, likeliest first."""
-        (position,) = self._complete(tokens, 1, top)["completion_probabilities"]
+        # it keeps silent on a token that begins a letter without ending it, so another is forced on it:
+        # the probabilities that it tells are those before
+        forced = {"n_probs": top, "logit_bias": [[self._first, _FORCE]]}
+        (position,) = self._complete(tokens, 1, forced)["completion_probabilities"]
         return [(entry["id"], entry["logprob"]) for entry in position["top_logprobs"]]
 
-    def _complete(self, tokens: Sequence[int], count: int, top: int) -> Any:
-        asked = {"prompt": list(tokens), "n_predict": count, "n_probs": top, "temperature": 0, "return_tokens": True}
-        return self._ask("/completion", asked)
+    def _complete(self, tokens: Sequence[int], count: int, more: Mapping[str, Any]) -> Any:
+        asked = {"prompt": list(tokens), "n_predict": count, "temperature": 0, "return_tokens": True}
+        return self._ask("/completion", asked | more)
 
     def _ask(self, what: str, value: Any) -> Any:
         assert self._server is not None
@@ -122,8 +128,9 @@ def _parameters(engine: Any, path: Path, cache: CacheType, threads: int, context
     parameters.n_ctx, parameters.n_parallel = context, 1
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = threads
     parameters.n_threads_http = 1
-    stored = engine.ggml_type.GGML_TYPE_F32 if cache == "f32" else engine.ggml_type.GGML_TYPE_F16
-    parameters.cache_type_k = parameters.cache_type_v = stored
+    if cache == "f32":
+        parameters.cache_type_k = parameters.cache_type_v = engine.ggml_type.GGML_TYPE_F32
+        parameters.flash_attn_type = engine.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     # read it whole: a mapped file that is exported again would change under a loaded model
     parameters.load_mode = engine.llama_load_mode.LLAMA_LOAD_MODE_NONE
     parameters.lazy_mode = engine.llama_lazy_mode.LLAMA_LAZY_MODE_OFF

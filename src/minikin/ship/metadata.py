@@ -58,8 +58,8 @@ def _describe_shape(writer: GGUFWriter, shape: Shape) -> None:
     widths = shape.intermediate_sizes
     writer.add_feed_forward_length(widths[0] if len(set(widths)) == 1 else list(widths))
     writer.add_layer_norm_rms_eps(shape.rms_norm_eps)
-    if shape.softcapping is not None:
-        writer.add_final_logit_softcapping(shape.softcapping)
+    # said even where there is none: without a word llama.cpp caps at 30
+    writer.add_final_logit_softcapping(shape.softcapping or 0.0)
 
 
 def _describe_attention(writer: GGUFWriter, shape: Shape) -> None:
@@ -74,7 +74,7 @@ def _describe_attention(writer: GGUFWriter, shape: Shape) -> None:
     writer.add_sliding_window_pattern(list(shape.sliding))
     # all pairs of a head turn; those that full attention leaves still have an endless wavelength in rope_freqs
     writer.add_rope_dimension_count(shape.full_head_dim)
-    writer.add_rope_dimension_count_swa(shape.sliding_head_dim)
+    writer.add_rope_dimension_count_swa(shape.sliding_turning)
     writer.add_rope_freq_base(shape.full_theta)
     writer.add_rope_freq_base_swa(shape.sliding_theta)
 

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from minikin.ship.shape import Shape
 
 ROPE_FREQUENCIES = "rope_freqs.weight"
+_TURNED = ("self_attn.q_proj.weight", "self_attn.q_norm.weight", "self_attn.k_proj.weight", "self_attn.k_norm.weight")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weight:
-    """One tensor; `shape` is [rows, columns] or [length], as in Transformers."""
+    """One tensor; `shape` is [rows, columns] or [length], as in Transformers; `order` of rows, if another."""
 
     source: str
     target: str
     shape: tuple[int, ...]
+    order: tuple[int, ...] = ()
 
 
 def weights_of(shape: Shape) -> Iterator[Weight]:
@@ -23,7 +25,9 @@ def weights_of(shape: Shape) -> Iterator[Weight]:
         yield Weight(source=f"model.{source}", target=target, shape=size)
     for layer in range(shape.layers):
         for source, (target, size) in _layer(shape, layer).items():
-            yield Weight(source=f"model.layers.{layer}.{source}", target=f"blk.{layer}.{target}", shape=size)
+            order = _order(shape, layer, size[0]) if source in _TURNED else ()
+            name = f"model.layers.{layer}.{source}"
+            yield Weight(source=name, target=f"blk.{layer}.{target}", shape=size, order=order)
 
 
 _Table = Mapping[str, tuple[str, tuple[int, ...]]]
@@ -81,3 +85,13 @@ def _table_gate(shape: Shape) -> _Table:
         "per_layer_projection.weight": ("proj.weight", (hidden, table)),
         "post_per_layer_input_norm.weight": ("post_norm.weight", (hidden,)),
     }
+
+
+def _order(shape: Shape, layer: int, rows: int) -> tuple[int, ...]:
+    """Rows of all heads, the channels that turn first in each; empty where all turn or the layer is full."""
+    head, pairs = shape.head_dim(layer), shape.sliding_turning // 2
+    if not shape.sliding[layer] or 2 * pairs == head:
+        return ()
+    turned = [*range(pairs), *range(head // 2, head // 2 + pairs)]
+    channels = [*turned, *(channel for channel in range(head) if channel not in turned)]
+    return tuple(start + channel for start in range(0, rows, head) for channel in channels)

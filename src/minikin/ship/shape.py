@@ -4,7 +4,7 @@ Wider than `model.config.Config`: what our decoder cannot be, a foreign member m
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from minikin.base.errors import CheckpointError
@@ -38,6 +38,7 @@ class Shape:
     shared_layers: int
     table_size: int
     sliding_window: int
+    sliding_turning: int  # channels of a sliding head that positions turn; all but in a stand-in
     context_length: int
     rms_norm_eps: float
     sliding_theta: float
@@ -77,6 +78,26 @@ def read_shape(config: Mapping[str, Any], where: str) -> Shape:
     return shape
 
 
+def with_sliding_layer(shape: Shape) -> Shape:
+    """The same model with at least one sliding layer, without which llama.cpp aborts the whole process.
+
+    Where all layers are full, the first is told as a sliding one whose window is the whole context. Full layers
+    turn channel i with i + half of the head; sliding ones turn i with i + half of the channels that turn. So the
+    first layer's rows are reordered (`names`), and its base is such that the same wavelengths come out.
+    """
+    if any(shape.sliding):
+        return shape
+    turning = 2 * int(shape.full_head_dim * shape.partial_rotary_factor / 2)
+    return replace(
+        shape,
+        sliding=(True, *shape.sliding[1:]),
+        sliding_head_dim=shape.full_head_dim,
+        sliding_window=shape.context_length,
+        sliding_turning=turning,
+        sliding_theta=shape.full_theta ** (turning / shape.full_head_dim),
+    )
+
+
 def _shape(config: Mapping[str, Any]) -> Shape:
     sliding = tuple(kind == SLIDING for kind in config["layer_types"])
     shared = int(config.get("num_kv_shared_layers") or 0)
@@ -97,6 +118,7 @@ def _shape(config: Mapping[str, Any]) -> Shape:
         shared_layers=shared,
         table_size=int(config.get("hidden_size_per_layer_input") or 0),
         sliding_window=int(config["sliding_window"]),
+        sliding_turning=int(config["head_dim"]),
         context_length=int(config["max_position_embeddings"]),
         rms_norm_eps=float(config["rms_norm_eps"]),
         sliding_theta=float(rope[SLIDING]["rope_theta"]),

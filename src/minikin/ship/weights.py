@@ -42,7 +42,7 @@ class StoredWeights:
             )
         return tuple(stored.get_shape())
 
-    def rows(self, name: str, rows: slice) -> np.ndarray:
+    def rows(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         """Some rows of a tensor as float32; raises CheckpointError if one of them is not finite."""
         found = self._files[name].get_slice(name)[rows].to(torch.float32).numpy()
         if not np.isfinite(found).all():
