@@ -1,14 +1,16 @@
 """llama.cpp makes of any text the same tokens as the tokenizer does here, and as Transformers'."""
 
 import unicodedata
+from dataclasses import replace
 from random import Random
 
 import pytest
-from fakes import member
+from fakes import TINY, member
 from transformers import AutoTokenizer
 
 from minikin.ship.gguf import export
 from minikin.ship.llamacpp import LlamaCpp
+from minikin.text.chat import chat_template
 from minikin.text.tokenizer import Tokenizer
 
 PIECES = [
@@ -48,10 +50,39 @@ PIECES = [
 ]
 
 
+SYLLABLES = [
+    "ge",
+    "schö",
+    "ne",
+    "Äp",
+    "fel",
+    "wald",
+    "Stra",
+    "ße",
+    "der",
+    "ing",
+    "the",
+    "qu",
+    "é",
+    "12",
+    "'s",
+    "Ü",
+    "日本",
+]
+
+
+def words(chance):
+    return "".join(
+        "".join(chance.choices(SYLLABLES, k=chance.randint(1, 3))) + chance.choice(" .,!?\n ") for _ in "123456"
+    )
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("member")
-    member(folder)
+    folder, chance = tmp_path_factory.mktemp("member"), Random(2)
+    member(folder, replace(TINY, vocab_size=1000))
+    trained = Tokenizer.train([words(chance) for _ in range(3000)], 1000)
+    trained.save(folder, 64, chat_template())
     export(folder, folder / "member.gguf", "f32")
     return folder
 
@@ -76,6 +107,8 @@ def random_texts():
         yield unicodedata.normalize("NFD", text) if number % 3 == 0 else text
     for _ in range(1_000):
         yield "".join(chance.choices(PIECES, k=chance.randint(1, 12)))
+    for _ in range(1_000):
+        yield words(chance)
     yield from (*PIECES, "", "a" * 3000, " " * 300, "\n" * 300, "der Mann geht in den Wald. " * 100)
 
 

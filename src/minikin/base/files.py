@@ -5,6 +5,7 @@ A reader never meets a half-written artifact, whatever moment the writer was kil
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 from safetensors import SafetensorError
 
 from minikin.base.errors import CheckpointError, StorageError
@@ -103,6 +105,7 @@ def whole_file(final: Path) -> Iterator[Path]:
     """
     with storage_errors(final):
         final.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(final)
         fresh = final.with_name(f".tmp-{final.name}-{os.getpid()}")
         try:
             yield fresh
@@ -111,6 +114,13 @@ def whole_file(final: Path) -> Iterator[Path]:
         finally:
             fresh.unlink(missing_ok=True)
         _sync(final.parent)
+
+
+def _remove_abandoned(final: Path) -> None:
+    """Delete what killed runs left of a file; what a living process writes is left to it."""
+    for stray in final.parent.glob(f".tmp-{glob.escape(final.name)}-*"):
+        if not psutil.pid_exists(int(stray.name.rpartition("-")[2])):
+            stray.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

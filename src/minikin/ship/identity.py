@@ -69,10 +69,10 @@ def read_identity(folder: Path, parameters: int, *, chats: bool) -> Identity:
 
 def size_label(parameters: int) -> str:
     """A count of weights as people say it: 46K, 0.3M, 7.4M, 270M, 5.1B."""
-    for unit, letter in ((1e9, "B"), (1e6, "M")):
+    for unit, letter, least in ((1e9, "B", 0.9995), (1e6, "M", 0.0995)):
         count = parameters / unit
-        if round(count, 1) >= (1 if letter == "B" else 0.1):
-            return f"{count:.0f}{letter}" if round(count) >= 100 else f"{count:.1f}{letter}"
+        if count >= least:
+            return f"{count:.1f}{letter}" if count < 99.95 else f"{count:.0f}{letter}"
     return f"{max(1, round(parameters / 1e3))}K"
 
 
