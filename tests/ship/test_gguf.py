@@ -168,11 +168,14 @@ def test_bytes_are_those_of_the_library(kind, tmp_path):
         assert len(engine.greedy([2, 9], 3)) == 3
 
 
-def test_gates_of_a_four_bit_file_have_eight():
-    shape, four = (64, 64), GGMLQuantizationType.Q4_0
-    assert stored_type("model.layers.0.mlp.up_proj.weight", shape, "q4_0") is four
-    for name in ("layers.0.per_layer_input_gate", "layers.0.per_layer_projection", "per_layer_model_projection"):
-        assert stored_type(f"model.{name}.weight", shape, "q4_0") is GGMLQuantizationType.Q8_0
+def test_a_file_of_four_bits_keeps_what_is_sensitive_at_eight():
+    shape, four, eight = (64, 64), GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q8_0
+    for name in ("layers.0.mlp.up_proj", "layers.0.mlp.down_proj", "embed_tokens_per_layer"):
+        assert stored_type(f"model.{name}.weight", shape, "q4_0") is four
+    for name in ("embed_tokens", "layers.0.self_attn.o_proj", "layers.0.per_layer_input_gate"):
+        assert stored_type(f"model.{name}.weight", shape, "q4_0") is eight
+    for name in ("layers.0.per_layer_projection", "per_layer_model_projection"):
+        assert stored_type(f"model.{name}.weight", shape, "q4_0") is eight
     assert stored_type("model.per_layer_projection_norm.weight", (64,), "q4_0") is GGMLQuantizationType.F32
 
 

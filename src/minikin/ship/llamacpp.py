@@ -101,7 +101,7 @@ class LlamaCpp:
 
     def _complete(self, tokens: Sequence[int], count: int, more: Mapping[str, Any]) -> Any:
         asked = {"prompt": list(tokens), "n_predict": count, "temperature": 0, "return_tokens": True}
-        return self._ask("/completion", asked | more)
+        return self._ask("/completion", {**asked, **more})
 
     def _ask(self, what: str, value: Any) -> Any:
         assert self._server is not None
