@@ -17,7 +17,12 @@ from minikin.ship.types import stored_type
 from minikin.text.chat import Message, chat_template, encode_prompt
 from minikin.text.tokenizer import Tokenizer
 
-every_shape = pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
+TWO_LAYERS = {
+    "two layers": replace(TINY, num_hidden_layers=2, layer_types=(SLIDING, FULL)),
+    "two full layers": replace(TINY, num_hidden_layers=2, layer_types=(FULL, FULL)),
+}
+ALL = SHAPES | TWO_LAYERS
+every_shape = pytest.mark.parametrize("config", ALL.values(), ids=ALL)
 # one within the window of 5 tokens, one past it, one so long that the window has moved on by far
 PROMPTS = [[2, 9, 40], [2, *range(20, 30)], [2, *range(250, 290)]]
 LAYERS = [SLIDING, SLIDING, FULL, SLIDING, SLIDING, FULL]
@@ -30,6 +35,7 @@ FOREIGN = {
         "num_kv_shared_layers": 2,
         "layer_types": [SLIDING, FULL] * 3,
     },
+    "all full, shared": {"global_head_dim": 16, "num_kv_shared_layers": 4, "layer_types": [FULL] * 6},
     "double width": {"global_head_dim": 16, "num_kv_shared_layers": 3, "use_double_wide_mlp": True},
     "all at once": {
         "global_head_dim": 32,
@@ -151,6 +157,14 @@ def test_a_rounded_member_is_scored_as_its_file(kind, tmp_path):
         )
     # llama.cpp rounds activations, too, to the precision of the weights; that is all that may be left
     assert error < min(all_of_it, 0.1)
+
+
+def test_rows_beyond_the_tokenizer_are_no_text(tmp_path):
+    decoder = member(tmp_path, replace(TINY, vocab_size=320))
+    tokenizer(300).save(tmp_path, 64, chat_template())
+    with LlamaCpp(export(tmp_path, None, "f32").path, "f32", context=256) as engine:
+        assert len(engine.log_probabilities([2, 310], 400)) == decoder.config.vocab_size
+        assert engine.tokenize("[PAD310]", parse_special=True) != [310]
 
 
 def test_a_chat_begins_once(tmp_path):

@@ -9,11 +9,13 @@ import gguf as library
 import jinja2
 import numpy as np
 import pytest
+import torch
 from fakes import SHAPES, TINY, member, sharded
 from gguf import GGMLQuantizationType, GGUFReader
 from safetensors.torch import load_file
 
 from minikin import __version__
+from minikin.model.checkpoint import save
 from minikin.ship import gguf
 from minikin.ship.gguf import export
 from minikin.ship.identity import size_label
@@ -166,6 +168,15 @@ def test_bytes_are_those_of_the_library(kind, tmp_path):
     assert exported.bytes == exported.path.stat().st_size
     with LlamaCpp(exported.path, context=256) as engine:
         assert len(engine.greedy([2, 9], 3)) == 3
+
+
+def test_half_precision_members_lose_nothing(tmp_path):
+    save(member(tmp_path), tmp_path, torch.bfloat16)
+    _, weights = read(export(tmp_path, None, "bf16").path)
+    tensor = load_file(tmp_path / "model.safetensors")["model.layers.0.mlp.up_proj.weight"]
+    assert weights["blk.0.ffn_up.weight"].data.tobytes() == tensor.view(torch.int16).numpy().tobytes()
+    scale = load_file(tmp_path / "model.safetensors")["model.norm.weight"]
+    assert np.array_equal(weights["output_norm.weight"].data, scale.float().numpy())
 
 
 def test_a_file_of_four_bits_keeps_what_is_sensitive_at_eight():

@@ -93,6 +93,11 @@ COMPLAINTS = {
         CheckpointError,
         "makes layers 0 and 1 the ones whose keys are shared; llama.cpp needs a sliding and then a full layer there",
     ),
+    "one layer": (
+        lambda f: change(f, num_hidden_layers=1, layer_types=["full_attention"], per_layer_config=None),
+        CheckpointError,
+        "num_hidden_layers = 1; llama.cpp needs a sliding and a full layer at least",
+    ),
     "heads of many widths": (
         lambda f: change(f, per_layer_config={"0": {"head_dim": 16}}),
         CheckpointError,

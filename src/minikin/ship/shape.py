@@ -152,6 +152,10 @@ def _complaints(shape: Shape) -> list[str]:
         found.append("layer_types must end with full_attention; train or convert it so")
     if shape.num_key_value_heads < 1 or shape.num_attention_heads % shape.num_key_value_heads:
         found.append(heads)
+    if len(shape.sliding) == 1:
+        found.append("num_hidden_layers = 1; llama.cpp needs a sliding and a full layer at least")
+    if shape.full_head_dim * shape.partial_rotary_factor < 2:
+        found.append("partial_rotary_factor turns no channel of full attention; llama.cpp needs two at least")
     # llama.cpp lets full layers read the last layer that keeps its own cache and sliding ones the last but one
     kept = shape.sliding[max(first - 2, 0) : max(first, 0)]
     if shape.shared_layers and (len(kept) < 2 or kept[1] or (any(shape.sliding[first:]) and not kept[0])):
