@@ -3,10 +3,9 @@
 Weights pass through memory a stretch of rows at a time, so that a table larger than the memory can be exported.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from gguf import GGUFWriter
@@ -44,26 +43,48 @@ def export(member: Path, out: Path | None, kind: str) -> Exported:
     """Write a member's folder as a GGUF file of this kind, and a Modelfile for Ollama beside it.
 
     `out` is the file if it ends with .gguf, else a folder in which the file gets its conventional name;
-    without it, the member's own folder. Raises MinikinError before anything is written, or StorageError.
+    without it, the member's own folder. Raises MinikinError, and then an earlier file is still what it was.
     """
     known(kind)
-    config_path = member / CONFIG
-    if not config_path.is_file():
+    contents = _contents(member, kind)
+    path = _destination(member, out, contents.identity.file_name(kind))
+    with opened(member) as stored:
+        _refuse_other_weights(stored, contents.weights)
+        with whole_file(path) as fresh:
+            _write(fresh, contents, stored)
+    beside = path.with_name("Modelfile")
+    chats = contents.vocabulary.chat_template is not None
+    write_text(beside, modelfile(path.name, contents.shape.context_length, chats=chats))
+    larger = (weight for weight in contents.weights if falls_back(weight.source, weight.shape, kind))
+    fallbacks = tuple(_fallback(weight, kind) for weight in larger)
+    return Exported(path=path, modelfile=beside, kind=kind, bytes=path.stat().st_size, fallbacks=fallbacks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Contents:
+    """All that a file will hold, but for the numbers themselves."""
+
+    identity: Identity
+    shape: Shape
+    vocabulary: Vocabulary
+    kind: str
+    weights: tuple[Weight, ...]
+
+    @property
+    def types(self) -> list[Type]:
+        """The type of each weight."""
+        return [stored_type(weight.source, weight.shape, self.kind) for weight in self.weights]
+
+
+def _contents(member: Path, kind: str) -> _Contents:
+    path = member / CONFIG
+    if not path.is_file():
         raise CheckpointError(f"{member}: has no {CONFIG}; this is not a member's folder")
-    shape = with_sliding_layer(read_shape(read_json(config_path), str(config_path)))
-    vocabulary = read_vocabulary(member, shape.vocab_size)
-    weights = tuple(weights_of(shape))
+    shape = with_sliding_layer(read_shape(read_json(path), str(path)))
+    vocabulary, weights = read_vocabulary(member, shape.vocab_size), tuple(weights_of(shape))
     parameters = sum(_count(weight.shape) for weight in weights)
     identity = read_identity(member, parameters, chats=vocabulary.chat_template is not None)
-    path = _destination(member, out, identity.file_name(kind))
-    with opened(member) as stored:
-        _refuse_other_weights(stored, weights)
-        with whole_file(path) as fresh:
-            _write(fresh, identity, shape, vocabulary, kind, stored, weights)
-    beside = path.with_name("Modelfile")
-    write_text(beside, modelfile(path.name, shape.context_length, chats=vocabulary.chat_template is not None))
-    fallbacks = tuple(_fallback(weight, kind) for weight in weights if falls_back(weight.source, weight.shape, kind))
-    return Exported(path=path, modelfile=beside, kind=kind, bytes=path.stat().st_size, fallbacks=fallbacks)
+    return _Contents(identity=identity, shape=shape, vocabulary=vocabulary, kind=kind, weights=weights)
 
 
 def _destination(member: Path, out: Path | None, name: str) -> Path:
@@ -88,44 +109,33 @@ def _refuse_other_weights(stored: StoredWeights, weights: Sequence[Weight]) -> N
             )
 
 
-def _write(
-    path: Path,
-    identity: Identity,
-    shape: Shape,
-    vocabulary: Vocabulary,
-    kind: str,
-    stored: StoredWeights,
-    weights: Sequence[Weight],
-) -> None:
-    writer = GGUFWriter(path, "gemma4")
-    describe(writer, identity, shape, vocabulary, kind)
+def _write(path: Path, contents: _Contents, stored: StoredWeights) -> None:
+    writer, shape = GGUFWriter(path, "gemma4"), contents.shape
+    describe(writer, contents.identity, shape, contents.vocabulary, contents.kind)
     frequencies = _rope_frequencies(shape)
-    if not all(shape.sliding):  # llama.cpp refuses a file with a weight that no layer uses
-        writer.add_tensor_info(ROPE_FREQUENCIES, frequencies.shape, frequencies.dtype, frequencies.nbytes)
-    types = [stored_type(weight.source, weight.shape, kind) for weight in weights]
-    for weight, type_ in zip(weights, types, strict=True):
+    writer.add_tensor_info(ROPE_FREQUENCIES, frequencies.shape, frequencies.dtype, frequencies.nbytes)
+    for weight, type_ in zip(contents.weights, contents.types, strict=True):
         size = stored_bytes(weight.shape, type_)
         writer.add_tensor_info(weight.target, weight.shape, np.dtype(np.float32), size, raw_dtype=type_)
     try:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        assert writer.fout is not None  # one file, since no limit was set for splitting
-        file = writer.fout[0]
-        writer.write_padding(file, file.tell())
-        if not all(shape.sliding):
-            _write_padded(writer, file, [frequencies])
-        for weight, type_ in zip(weights, types, strict=True):
-            _write_padded(writer, file, _chunks(stored, weight, type_))
+        _write_padded(writer, [frequencies])
+        for weight, type_ in zip(contents.weights, contents.types, strict=True):
+            _write_padded(writer, _chunks(stored, weight, type_))
     finally:
         writer.close()
 
 
-def _write_padded(writer: GGUFWriter, file: BinaryIO, chunks: Sequence[np.ndarray] | Iterator[np.ndarray]) -> None:
-    start = file.tell()
+def _write_padded(writer: GGUFWriter, chunks: Iterable[np.ndarray]) -> None:
+    """Write one weight, aligned; the library would want it whole."""
+    assert writer.fout is not None  # one file, since no limit was set for splitting
+    file = writer.fout[0]
+    writer.write_padding(file, file.tell())
     for chunk in chunks:
         file.write(chunk.tobytes())
-    writer.write_padding(file, file.tell() - start)
+    writer.write_padding(file, file.tell())
 
 
 def _chunks(stored: StoredWeights, weight: Weight, type_: Type) -> Iterator[np.ndarray]:

@@ -94,6 +94,7 @@ def _type(text: str, added: Mapping[str, Any] | None, *, known: bool) -> TokenTy
     if _BYTE.fullmatch(text):
         return TokenType.BYTE
     if added is None:
+        # <unusedN>, too: it decodes to its name here, and to nothing in llama.cpp if it were UNUSED there
         return TokenType.NORMAL
     return TokenType.CONTROL if added.get("special") else TokenType.USER_DEFINED
 
