@@ -1,15 +1,18 @@
 """Tiny real things that tests share: a decoder, a tokenizer, packed rows. No mocks."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import torch
+from safetensors.torch import load_file, save_file
 
+from minikin.model.checkpoint import save
 from minikin.model.config import FULL, SLIDING, Config
 from minikin.model.decoder import Decoder, initialized
 from minikin.text.batches import Batch, Mixture, PackedCorpus, Share
-from minikin.text.chat import Example
+from minikin.text.chat import Example, chat_template
 from minikin.text.corpus import Corpus, write_corpus
 from minikin.text.tokenizer import Tokenizer
 
@@ -96,3 +99,23 @@ def tokenizer(vocab_size: int = 420) -> Tokenizer:
     """Trained on a few lines."""
     lines = ["Der Mann geht in den Wald.\nThe man, 12 years old, sells a cow.", "Grüße aus dem Dorf: schöne Äpfel!"]
     return Tokenizer.train(lines * 50, vocab_size)
+
+
+def member(folder: Path, config: Config = TINY, seed: int = 1) -> Decoder:
+    """A whole member's folder, with a tokenizer of its own vocabulary; returns its decoder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    decoder = decoder_of(config, seed)
+    save(decoder, folder)
+    tokenizer(config.vocab_size).save(folder, config.max_position_embeddings, chat_template())
+    return decoder
+
+
+def sharded(folder: Path) -> None:
+    """Put a member's weights into two shards and an index."""
+    stored = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(stored)
+    places = {name: f"model-0000{1 + (at > len(names) // 2)}-of-00002.safetensors" for at, name in enumerate(names)}
+    for file in set(places.values()):
+        save_file({name: stored[name] for name in names if places[name] == file}, folder / file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))

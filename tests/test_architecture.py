@@ -14,6 +14,7 @@ FLOORS = {
     "train": 2,
     "shrink": 2,
     "measure": 2,
+    "ship": 2,
     "family": 3,
     "app": 4,
     "__main__.py": 5,

@@ -7,6 +7,7 @@ MinikinError
 ├── TokenizerError    a tokenizer file is missing or not of our kind
 ├── CheckpointError   a model directory or a saved state is missing, damaged or of another shape
 ├── TrainingError     training cannot go on
+├── ExportError       a member cannot be written for another engine, or that engine is missing
 ├── StorageError      the disk refuses: full, read-only, no permission
 └── Interrupted       the user or the system asked to stop; what was reached is saved
 
@@ -43,6 +44,10 @@ class CheckpointError(MinikinError):
 
 class TrainingError(MinikinError):
     """Training cannot go on: a loss that is not finite, or nothing to learn from."""
+
+
+class ExportError(MinikinError):
+    """A member cannot be written for another engine, or that engine is missing."""
 
 
 class StorageError(MinikinError):

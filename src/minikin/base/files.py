@@ -5,6 +5,7 @@ A reader never meets a half-written artifact, whatever moment the writer was kil
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 from safetensors import SafetensorError
 
 from minikin.base.errors import CheckpointError, StorageError
@@ -96,18 +98,36 @@ def remove_strays(final: Path) -> None:
         shutil.rmtree(stray, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+@contextlib.contextmanager
+def whole_file(final: Path) -> Iterator[Path]:
+    """A path to write that takes the place of `final` when the block ends well.
+
+    If the block fails, what it wrote is deleted and an earlier `final` stays as it was.
+    """
+    with storage_errors(final):
+        final.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(final)
+        fresh = final.with_name(f".tmp-{final.name}-{os.getpid()}")
         try:
-            fresh.write_text(text, encoding="utf-8")
+            yield fresh
             _sync(fresh)
-            fresh.replace(path)
+            fresh.replace(final)
         finally:
             fresh.unlink(missing_ok=True)
-        _sync(path.parent)
+        _sync(final.parent)
+
+
+def _remove_abandoned(final: Path) -> None:
+    """Delete what killed runs left of a file; what a living process writes is left to it."""
+    for stray in final.parent.glob(f".tmp-{glob.escape(final.name)}-*"):
+        if not psutil.pid_exists(int(stray.name.rpartition("-")[2])):
+            stray.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with whole_file(path) as fresh:
+        fresh.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
