@@ -171,7 +171,7 @@ def test_bytes_are_those_of_the_library(kind, tmp_path):
 
 
 def test_half_precision_members_lose_nothing(tmp_path):
-    save(member(tmp_path), tmp_path, torch.bfloat16)
+    save(member(tmp_path).to(torch.bfloat16), tmp_path)
     _, weights = read(export(tmp_path, None, "bf16").path)
     tensor = load_file(tmp_path / "model.safetensors")["model.layers.0.mlp.up_proj.weight"]
     assert weights["blk.0.ffn_up.weight"].data.tobytes() == tensor.view(torch.int16).numpy().tobytes()

@@ -11,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 
 from minikin.base.errors import CheckpointError
 from minikin.base.files import MANIFEST, read_json, verify_file
-from minikin.model.checkpoint import CONFIG, WEIGHTS
+from minikin.model.checkpoint import CONFIG
+from minikin.model.shards import WEIGHTS
 
 INDEX = "model.safetensors.index.json"
 _READABLE = ("F64", "F32", "F16", "BF16")
