@@ -22,14 +22,15 @@ class Tables(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.layers, self.width = config.num_hidden_layers, config.hidden_size_per_layer_input
-        self.embed_tokens_per_layer = nn.Embedding(config.vocab_size, self.layers * self.width)
+        # sparse: its gradient holds the rows that were looked up; a dense one would outweigh the rest of the decoder
+        self.embed_tokens_per_layer = nn.Embedding(config.vocab_size, self.layers * self.width, sparse=True)
         self.per_layer_model_projection = nn.Linear(config.hidden_size, self.layers * self.width, bias=False)
         self.per_layer_projection_norm = RMSNorm(self.width, config.rms_norm_eps)
 
     def forward(self, tokens: Tokens, embedded: Hidden) -> tuple[PerLayerInput, ...]:
         """(scale · norm(projection / √hidden) + rows · √width) / √2, a tensor [batch, time, table] a layer."""
         shape = (*tokens.shape, self.layers, self.width)
-        rows = self.embed_tokens_per_layer(tokens).view(shape)
+        rows = self.embed_tokens_per_layer(tokens).to(embedded.dtype).view(shape)
         projected = self.per_layer_model_projection(embedded).view(shape)
         # the projection is not divided by √hidden: the normalisation takes that out again, but for its eps
         norm = self.per_layer_projection_norm
