@@ -11,8 +11,6 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from minikin.base.shapes import Tokens
-
 _EPS = 1e-8  # as torch's AdamW
 # weights moved at a time, so that what is made of them stays in the processor's cache: 2,000 rows of 6,144 took
 # 42 ms of one thread instead of 145
@@ -21,9 +19,9 @@ _CHUNK = 1 << 18
 
 @dataclass(frozen=True, kw_only=True)
 class RowGradient:
-    """What a step asks of a table: the rows it touched, ascending and each once, and their gradients in float32."""
+    """What a step asks of a table: rows [touched], ascending and each once, and slopes [touched, width] in float32."""
 
-    rows: Tokens
+    rows: Tensor
     slopes: Tensor
 
 
@@ -67,7 +65,7 @@ class RowAdam:
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Take over state that `tensors` gave, in place of what is there."""
-        self._state = {name: tensors[name].clone() for name in self._state}
+        self._state = {name: tensors[name] for name in self._state}
         self._taken = len(self._state["row"])
         self._slots.zero_()
         self._slots[self._state["row"].long()] = torch.arange(1, self._taken + 1, dtype=torch.int32)
