@@ -1,10 +1,14 @@
 """Row by row: as AdamW where all is touched, bit-identical where nothing is, and memory for what occurred only."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from fakes import TINY, decoder_of, documents
 from torch import nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from minikin.train.objective import NextToken
 from minikin.train.optimizer import Optimizers, Schedule
@@ -41,6 +45,22 @@ def trained(decoder, optimizers, steps, rows=None):
     for step in steps:
         NextToken().losses(decoder, rows or documents(2, 12, seed=step))["truth"].backward()
         yield optimizers.step(step)
+
+
+class Largest(TorchDispatchMode):
+    """Notes how many entries the largest dense tensor has that is made beside one that was there."""
+
+    def __init__(self, there):
+        super().__init__()
+        self.there, self.entries = there.untyped_storage().data_ptr(), 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(found):
+            dense = isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided
+            if dense and tensor.untyped_storage().data_ptr() != self.there:
+                self.entries = max(self.entries, tensor.numel())
+        return found
 
 
 def test_a_table_whose_rows_are_all_touched_moves_as_under_adamw():
@@ -189,8 +209,20 @@ def test_a_bfloat16_table_trains_in_a_float32_decoder():
     assert table.weight.dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_no_step_makes_a_tensor_of_the_size_of_the_table(dtype):
+    # wider than usual: at 300 x 192 it is three times the next largest, the logits of 64 positions
+    decoder = decoder_of(replace(TINY, hidden_size_per_layer_input=64))
+    table = decoder.tables.embed_tokens_per_layer
+    table.weight = nn.Parameter(table.weight.detach().to(dtype))
+    optimizers = optimizers_of(decoder)
+    with Largest(table.weight) as largest:
+        assert list(trained(decoder, optimizers, range(3)))
+    assert 0 < largest.entries < table.weight.numel() / 2
+
+
 def test_the_state_of_a_decoder_holds_the_tokens_that_occurred():
-    decoder, optimizers, rows = decoder_of(), None, documents(2, 12)
+    decoder, rows = decoder_of(), documents(2, 12)
     optimizers = optimizers_of(decoder)
     assert list(trained(decoder, optimizers, range(1), rows))
     assert set(optimizers.tensors()["rows.0.row"].tolist()) == set(rows.tokens.flatten().tolist())
