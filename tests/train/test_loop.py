@@ -48,7 +48,7 @@ def a_run(folder, steps=STEPS, watch=lambda *_: None, save_seconds=0.0, decoder=
 def gradient(decoder, rows):
     """Of the next token's loss, all parameters' in one vector."""
     truth = NextToken().losses(decoder, rows)["truth"]
-    return torch.cat([slope.flatten() for slope in torch.autograd.grad(truth, list(decoder.parameters()))])
+    return torch.cat([slope.to_dense().flatten() for slope in torch.autograd.grad(truth, list(decoder.parameters()))])
 
 
 def same(one, other):
@@ -56,9 +56,11 @@ def same(one, other):
 
 
 def test_training_lowers_the_loss(tmp_path):
-    _, reached, _ = a_run(tmp_path / "states")
+    decoder, reached, _ = a_run(tmp_path / "states")
     assert reached.steps == STEPS
-    assert reached.curve[-1].held_out["a"] < reached.curve[0].held_out["a"]
+    # of what it saw: tokens are random, nothing is to be learned about others
+    seen = [mixture(tmp_path / "rows").batch(step) for step in range(STEPS)]
+    assert held_out_loss(decoder, iter(seen)) < held_out_loss(decoder_of(), iter(seen)) - 0.1
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

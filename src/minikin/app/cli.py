@@ -22,6 +22,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+export = typer.Typer(help="Write a member in the format of another program.", no_args_is_help=True)
+app.add_typer(export, name="export")
+
 
 class Dtype(StrEnum):
     """Types that weights are stored in."""
@@ -39,6 +42,7 @@ Overrides = Annotated[
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FOLDER", help="Where the family goes; families/NAME if not said.")
 ]
+Member = Annotated[Path, typer.Argument(metavar="MEMBER", help="A member's folder: families/village/nano")]
 Folder = Annotated[Path, typer.Argument(metavar="FAMILY", help="A built family's folder.")]
 
 
@@ -87,8 +91,27 @@ def report(family: Folder) -> None:
 
 
 @app.command()
+def check(member: Member) -> None:
+    """Check that a member is whole, and the same in Transformers and llama.cpp; shows what runs where."""
+    _commands().check(member)
+
+
+@export.command()
+def gguf(
+    member: Member,
+    kind: Annotated[str, typer.Option("--type", help="f32, f16, bf16, q8_0 or q4_0.")] = "q8_0",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="PATH", help="A .gguf file or a folder; the member itself."),
+    ] = None,
+) -> None:
+    """Write a GGUF file, which llama.cpp and Ollama run, and a Modelfile beside it."""
+    _commands().export_gguf(member, kind, out)
+
+
+@app.command()
 def chat(
-    member: Annotated[Path, typer.Argument(metavar="MEMBER", help="A member's folder: families/village/nano")],
+    member: Member,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0.01, max=1, help="Share of the mass to sample from.")] = 0.95,
     seed: Annotated[int, typer.Option(help="For sampling.")] = 1,

@@ -11,10 +11,11 @@ from typing import Literal
 import torch
 from rich.console import Console
 
+from minikin.app.checked import check_table
 from minikin.app.planned import plan_json, plan_table
 from minikin.app.talk import talk
 from minikin.base.device import prepare_to_answer
-from minikin.base.errors import DataError, Interrupted
+from minikin.base.errors import CheckpointError, DataError, Interrupted
 from minikin.base.files import read_json
 from minikin.base.log import Log
 from minikin.family.build import build as build_family
@@ -26,6 +27,10 @@ from minikin.family.recipe import Recipe
 from minikin.measure.records import FamilyReport
 from minikin.measure.report import HTML, read_report
 from minikin.measure.terminal import tables
+from minikin.model.checkpoint import read_config
+from minikin.ship.check import Check
+from minikin.ship.check import check as check_member
+from minikin.ship.gguf import export
 
 
 def build(path: Path, overrides: Sequence[str], out: Path | None) -> None:
@@ -65,6 +70,30 @@ def evaluate(root: Path, overrides: Sequence[str]) -> None:
 def report(root: Path) -> None:
     """`minikin report`."""
     _show(read_report(root), root)
+
+
+def check(member: Path) -> None:
+    """`minikin check`."""
+    prepare_to_answer()
+    read_config(member)  # a folder that is no member's is told at once
+    made: list[Check] = []
+    with Console(stderr=True).status(f"{member}: files") as status:
+        for each in check_member(member):
+            made.append(each)
+            status.update(f"{member}: {each.where}, {each.what} {each.verdict}")
+    _stdout().print(check_table(member, made))
+    if failed := [each for each in made if each.verdict == "failed"]:
+        first = f"{failed[0].what} in {failed[0].where}: {failed[0].found}"
+        raise CheckpointError(f"{member}: {len(failed)} of {len(made)} checks failed; {first}")
+
+
+def export_gguf(member: Path, kind: str, out: Path | None) -> None:
+    """`minikin export gguf`."""
+    read_config(member)
+    exported = export(member, out, kind)
+    for fallback in exported.fallbacks:
+        sys.stderr.write(f"{fallback}\n")
+    sys.stdout.write(f"{exported.path} ({exported.bytes / 1e6:,.2f} MB)\n{exported.modelfile}\n")
 
 
 def chat(member: Path, temperature: float, top_p: float, seed: int) -> None:

@@ -23,7 +23,8 @@ class Tables(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.layers, self.width = config.num_hidden_layers, config.hidden_size_per_layer_input
-        self.embed_tokens_per_layer = Embedding(config.table_rows, self.layers * self.width)
+        # sparse: its gradient holds the rows that were looked up; a dense one would outweigh the rest of the decoder
+        self.embed_tokens_per_layer = Embedding(config.table_rows, self.layers * self.width, sparse=True)
         self.per_layer_model_projection = Linear(config.hidden_size, self.layers * self.width)
         self.per_layer_projection_norm = RMSNorm(self.width, config.rms_norm_eps)
         self.pad_token_id, self.complete = config.pad_token_id, config.table_rows >= config.vocab_size
@@ -31,7 +32,7 @@ class Tables(nn.Module):
     def forward(self, tokens: Tokens, embedded: Hidden) -> tuple[PerLayerInput, ...]:
         """(scale · norm(projection / √hidden) + rows · √width) / √2, a tensor [batch, time, table] a layer."""
         shape = (*tokens.shape, self.layers, self.width)
-        rows = self.embed_tokens_per_layer(self._known(tokens)).float().view(shape)
+        rows = self.embed_tokens_per_layer(self._known(tokens)).to(embedded.dtype).view(shape)
         projected = self.per_layer_model_projection(embedded).view(shape)
         # the projection is not divided by √hidden: the normalisation takes that out again, but for its eps
         norm = self.per_layer_projection_norm

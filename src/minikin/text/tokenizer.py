@@ -80,8 +80,11 @@ class Tokenizer:
 
     @classmethod
     def of_bytes(cls, vocab_size: int) -> "Tokenizer":
-        """A tokenizer that has learned nothing: every byte is a token, the other entries are `<unusedN>`."""
-        return cls(_assembled(_model([], [], vocab_size)))
+        """A tokenizer that has learned nothing: every byte is a token, the other entries are `<unusedN>`.
+
+        But for two spaces, which are one: llama.cpp loads no tokenizer that merges nothing.
+        """
+        return cls(_assembled(_model(["▁", "▁▁"], [("▁", "▁")], vocab_size)))
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> "Tokenizer":
