@@ -22,6 +22,7 @@ _PLACES: tuple[tuple[str, str, Sequence[Look]], ...] = (
     ("Transformers", "transformers", in_transformers.looks),
     ("llama.cpp", "xllamacpp", in_llamacpp.looks),
 )
+_VERDICTS: dict[bool | None, Verdict] = {True: "passed", False: "failed", None: "not checked"}
 # what a program that is not ours may make of a member that it does not like
 _REFUSALS = (MinikinError, ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
@@ -51,7 +52,7 @@ def _made(look: Look, subject: Subject) -> tuple[Verdict, str]:
         good, found = look(subject)
     except _REFUSALS as error:
         return "failed", " ".join(str(error).split()) or repr(error)
-    return "passed" if good else "failed", found
+    return _VERDICTS[good], found
 
 
 def _missing(package: str) -> tuple[Verdict, str]:

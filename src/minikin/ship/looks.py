@@ -57,6 +57,12 @@ class Subject:
         """Ours, the reference."""
         return load(self.folder).eval()
 
+    @property
+    def is_trained(self) -> bool:
+        """Whether anybody ever trained it, as far as is known."""
+        path = self.folder / "provenance.json"
+        return not path.is_file() or _json(path).get("stage") != "initial"
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """Ours as well."""
@@ -89,23 +95,24 @@ class Subject:
         return self._engines[kind]
 
 
-Look = Callable[[Subject], tuple[bool, str]]  # whether it is good, and what was found
+Found = tuple[bool | None, str]  # whether it is good, if that can be judged, and what was found
+Look = Callable[[Subject], Found]
 
 
-def same_tokens(subject: Subject, theirs: Sequence[Sequence[int]]) -> tuple[bool, str]:
+def same_tokens(subject: Subject, theirs: Sequence[Sequence[int]]) -> Found:
     """Whether another program makes our tokens of the texts."""
     ours = [subject.tokenizer.encode(text) for text in TEXTS]
     other = [text for text, one, two in zip(TEXTS, ours, theirs, strict=True) if list(two) != one]
     return not other, f"other tokens for {other[0]!r}" if other else f"the same for {len(TEXTS)} texts"
 
 
-def same_prompts(subject: Subject, theirs: Sequence[Sequence[int]]) -> tuple[bool, str]:
+def same_prompts(subject: Subject, theirs: Sequence[Sequence[int]]) -> Found:
     """Whether another program frames the questions as we do."""
     other = [text for text, one, two in zip(QUESTIONS, subject.prompts, theirs, strict=True) if list(two) != one]
     return not other, f"another prompt for {other[0]!r}" if other else f"the same for {len(QUESTIONS)} questions"
 
 
-def _all_there(subject: Subject) -> tuple[bool, str]:
+def _all_there(subject: Subject) -> Found:
     files = [subject.folder / name for name in _FILES]
     if missing := [file.name for file in files if not file.is_file()]:
         return False, f"lacks {', '.join(missing)}"
@@ -116,7 +123,7 @@ def _all_there(subject: Subject) -> tuple[bool, str]:
     return True, f"{len(files) + len(weights)} files, {size / 1e6:,.1f} MB of weights"
 
 
-def _configuration(subject: Subject) -> tuple[bool, str]:
+def _configuration(subject: Subject) -> Found:
     config, generation = (_json(subject.folder / name) for name in (CONFIG, GENERATION))
     missing = [name for name in _SPELLED if name not in config]
     ends = generation.get("eos_token_id", [])
@@ -127,19 +134,19 @@ def _configuration(subject: Subject) -> tuple[bool, str]:
     return True, "Gemma4ForCausalLM, in the spellings before and after Transformers 5.15"
 
 
-def _model_card(subject: Subject) -> tuple[bool, str]:
+def _model_card(subject: Subject) -> Found:
     text = (subject.folder / "README.md").read_text(encoding="utf-8")
     facts = yaml.safe_load(text.split("---\n")[1]) if text.startswith("---\n") else {}
     missing = [name for name in ("library_name", "pipeline_tag", "tags") if name not in facts]
     return not missing, f"lacks {', '.join(missing)}" if missing else f"metadata: {', '.join(sorted(facts))}"
 
 
-def _loads(subject: Subject) -> tuple[bool, str]:
+def _loads(subject: Subject) -> Found:
     config = subject.decoder.config
     return True, f"{config.parameters:,} parameters, {config.multiplied:,} of them multiplied"
 
 
-def _logits(subject: Subject) -> tuple[bool, str]:
+def _logits(subject: Subject) -> Found:
     found = [subject.logits(*pair) for pair in zip(subject.prompts, subject.answers, strict=True)]
     good = all(bool(logits.isfinite().all()) for logits in found)
     return good, f"{'finite' if good else 'not finite'} along {sum(map(len, found))} tokens of {len(found)} answers"
