@@ -1,12 +1,10 @@
 """Tiny real things that tests share: a decoder, a tokenizer, packed rows. No mocks."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from minikin.model.checkpoint import save
 from minikin.model.config import FULL, SLIDING, Config
@@ -108,14 +106,3 @@ def member(folder: Path, config: Config = TINY, seed: int = 1) -> Decoder:
     save(decoder, folder)
     tokenizer(config.vocab_size).save(folder, config.max_position_embeddings, chat_template())
     return decoder
-
-
-def sharded(folder: Path) -> None:
-    """Put a member's weights into two shards and an index."""
-    stored = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    names = sorted(stored)
-    places = {name: f"model-0000{1 + (at > len(names) // 2)}-of-00002.safetensors" for at, name in enumerate(names)}
-    for file in set(places.values()):
-        save_file({name: stored[name] for name in names if places[name] == file}, folder / file)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))

@@ -227,6 +227,12 @@ def _pickled(folder):
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04\x95cposix\nsystem\n.")
 
 
+def _renamed(folder):
+    weights = load_file(folder / "model.safetensors")
+    renamed = {name.replace("model.", "transformer."): tensor for name, tensor in weights.items()}
+    save_file(renamed, folder / "model.safetensors")
+
+
 def _eight_bits(folder):
     weights = load_file(folder / "model.safetensors")
     save_file({name: tensor.to(torch.float8_e4m3fn) for name, tensor in weights.items()}, folder / "model.safetensors")
@@ -245,6 +251,10 @@ COMPLAINTS = {
     "a pickle by another name": (
         lambda f: (f / "model.safetensors").write_bytes(b"\x80\x04\x95cposix\nsystem\n."),
         "is damaged",
+    ),
+    "another's weights": (
+        _renamed,
+        "the weights lack model.embed_tokens.weight; weights and config.json do not belong",
     ),
     "eight bits": (_eight_bits, "is of type torch.float8_e4m3fn; only F32, BF16, F16 are read"),
     "a foreign index": (_index('{"weight_map": {"a": "../other/model.safetensors"}}'), "not a file of this folder"),
@@ -277,6 +287,7 @@ COMPLAINTS = {
         "per_layer_config.0 = {'intermediate_size': 24} is not supported",
     ),
     "a text for a number": (lambda f: _change(f, hidden_size="32"), "is of another type than Gemma 4's"),
+    "no rotation": (lambda f: _change(f, rope_parameters=None), "is of another type than Gemma 4's"),
     "a field missing": (lambda f: _without(f, "sliding_window"), "lacks 'sliding_window'"),
     "another width": (lambda f: _change(f, intermediate_size=40), "config.json asks for (40, 32)"),
     "fewer layers": (lambda f: _change(f, num_hidden_layers=2), "3 layer_types for 2 layers"),

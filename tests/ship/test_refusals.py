@@ -7,11 +7,12 @@ import re
 import sys
 
 import pytest
-from fakes import member, sharded
+from fakes import member
 from gguf import GGUFWriter
 from safetensors.torch import load_file, save_file
 
 from minikin.base.errors import CheckpointError, ExportError, MinikinError, StorageError, TokenizerError
+from minikin.model.config import FULL, SLIDING
 from minikin.ship.gguf import export
 from minikin.ship.llamacpp import LlamaCpp
 
@@ -26,82 +27,53 @@ def change_tokenizer(folder, key, value):
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
 
 
-def retype(folder):
-    stored = load_file(folder / "model.safetensors")
-    save_file(stored | {"model.norm.weight": stored["model.norm.weight"].int()}, folder / "model.safetensors")
-
-
 def spoil(folder):
     stored = load_file(folder / "model.safetensors")
     stored["model.norm.weight"][3] = float("nan")
     save_file(stored, folder / "model.safetensors")
 
 
-def rename(folder):
-    stored = load_file(folder / "model.safetensors")
-    save_file({name.replace("model.", "transformer."): stored[name] for name in stored}, folder / "model.safetensors")
+def pickle(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"\x80\x04\x95cposix\nsystem\n.")
 
 
 def shorten(path):
     path.write_bytes(path.read_bytes()[:-50])
 
 
-def lose_shard(folder):
-    sharded(folder)
-    (folder / "model-00002-of-00002.safetensors").unlink()
-
-
-def escape(folder):
-    sharded(folder)
-    index = folder / "model.safetensors.index.json"
-    index.write_text(index.read_text().replace("model-00002", "../model-00002"))
-
-
+UNTURNED = {
+    SLIDING: {"rope_type": "default", "rope_theta": 1e4},
+    FULL: {"rope_type": "proportional", "partial_rotary_factor": 0.1, "rope_theta": 1e6},
+}
 COMPLAINTS = {
     "cut short": (lambda f: shorten(f / "model.safetensors"), CheckpointError, "is damaged"),
-    "a pickle": (
-        lambda f: (f / "model.safetensors").write_bytes(b"\x80\x04\x95cposix\nsystem\n."),
-        CheckpointError,
-        "model.safetensors: is damaged",
-    ),
-    "another's weights": (rename, CheckpointError, "lacks model.embed_tokens.weight; weights and config.json do not"),
-    "whole numbers": (retype, CheckpointError, "model.norm.weight is stored as I32; export the member before"),
-    "not a number": (spoil, CheckpointError, "model.norm.weight holds numbers that are not finite; train"),
-    "no weights": (lambda f: (f / "model.safetensors").unlink(), CheckpointError, "has no model.safetensors; build"),
-    "a lost shard": (lose_shard, CheckpointError, "model-00002-of-00002.safetensors: is missing"),
-    "a shard elsewhere": (escape, CheckpointError, "its weight_map does not name files of this folder"),
-    "no configuration": (lambda f: (f / "config.json").unlink(), CheckpointError, "has no config.json; this is not"),
+    "a pickle": (pickle, CheckpointError, "only pytorch_model.bin, a pickle, which is never opened"),
     "another width": (
         lambda f: change(f, intermediate_size=40),
         CheckpointError,
         "model.layers.0.mlp.gate_proj.weight has shape (48, 32), but config.json asks for (40, 32)",
     ),
-    "another model": (lambda f: change(f, model_type="llama"), CheckpointError, "model_type is 'llama'; only"),
-    "experts": (lambda f: change(f, enable_moe_block=True), CheckpointError, "enable_moe_block = True cannot"),
-    "half a configuration": (
-        lambda f: change(f, rope_parameters=None),
-        CheckpointError,
-        "config.json: lacks or garbles",
-    ),
+    "not a number": (spoil, CheckpointError, "model.norm.weight holds numbers that are not finite; train"),
     "a short table": (
         lambda f: change(f, vocab_size_per_layer_input=200),
-        CheckpointError,
+        ExportError,
         "vocab_size_per_layer_input = 200 differs from vocab_size = 300; llama.cpp needs a row a token",
     ),
     "caches shared otherwise": (
-        lambda f: change(f, num_kv_shared_layers=1),
-        CheckpointError,
+        lambda f: change(f, num_kv_shared_layers=1, layer_types=[FULL, SLIDING, FULL], per_layer_config=None),
+        ExportError,
         "makes layers 0 and 1 the ones whose keys are shared; llama.cpp needs a sliding and then a full layer there",
     ),
     "one layer": (
-        lambda f: change(f, num_hidden_layers=1, layer_types=["full_attention"], per_layer_config=None),
-        CheckpointError,
+        lambda f: change(f, num_hidden_layers=1, layer_types=[FULL], per_layer_config=None),
+        ExportError,
         "num_hidden_layers = 1; llama.cpp needs a sliding and a full layer at least",
     ),
-    "heads of many widths": (
-        lambda f: change(f, per_layer_config={"0": {"head_dim": 16}}),
-        CheckpointError,
-        "only full layers may differ, in head_dim",
+    "nothing turned": (
+        lambda f: change(f, rope_parameters=UNTURNED),
+        ExportError,
+        "partial_rotary_factor turns no channel of full attention; llama.cpp needs two at least",
     ),
     "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), TokenizerError, "has no tokenizer.json; build"),
     "a damaged tokenizer": (lambda f: shorten(f / "tokenizer.json"), CheckpointError, "tokenizer.json: is damaged"),
@@ -144,7 +116,7 @@ def test_weights_beyond_float16_are_refused(tmp_path):
     stored = load_file(tmp_path / "model.safetensors")
     stored["model.layers.0.mlp.up_proj.weight"][3, 4] = 1e5
     save_file(stored, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"up_proj\.weight is too large for float16; export bf16 or f32"):
+    with pytest.raises(ExportError, match=r"up_proj\.weight is too large for float16; export bf16 or f32"):
         export(tmp_path, None, "f16")
     assert export(tmp_path, None, "bf16").path.is_file()
 

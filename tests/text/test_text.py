@@ -1,6 +1,10 @@
 """Tokenizer, chat, corpus and batches: nothing is lost, nothing is mixed, everything repeats."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy
 import pytest
@@ -53,6 +57,25 @@ def test_transformers_reads_the_same_tokens_and_turns(tmp_path):
 def test_a_saved_tokenizer_is_the_same_when_loaded(tmp_path):
     TOKENIZER.save(tmp_path, 64, chat_template())
     assert Tokenizer.load(tmp_path).encode("Der Mann geht") == TOKENIZER.encode("Der Mann geht")
+
+
+def test_training_again_makes_the_same_tokenizer(tmp_path):
+    # 300 entries leave room for fewer characters than these lines have, many of them equally frequent
+    code = "import sys; from pathlib import Path; from fakes import tokenizer\n"
+    code += "tokenizer(300).save(Path(sys.argv[1]), 64, '')"
+    for seed in ("1", "2"):
+        (tmp_path / seed).mkdir()
+        places = os.pathsep.join((str(Path(__file__).parents[1]), *sys.path))
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": places}
+        subprocess.run([sys.executable, "-c", code, tmp_path / seed], env=environment, check=True)
+    first, second = ((tmp_path / seed / "tokenizer.json").read_bytes() for seed in ("1", "2"))
+    assert first == second
+
+
+def test_of_equally_frequent_characters_the_first_become_tokens():
+    bytes_and_specials = 256 + len(SPECIALS)
+    trained = Tokenizer.train(iter(["ccc bb aa dd"]), bytes_and_specials + 6)  # half of six, of ▁ and four letters
+    assert [letter for letter in "abcd▁" if trained.encode(letter)[0] >= bytes_and_specials] == ["a", "c", "▁"]
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,24 @@
 from gguf import GGML_QUANT_VERSION, GGUFWriter
 
 from minikin import __version__
+from minikin.model.config import FULL, SLIDING, Config
 from minikin.ship.identity import VERSION, Identity
-from minikin.ship.shape import Shape
+from minikin.ship.shape import has_stand_in, turning, with_sliding_layer
 from minikin.ship.types import known
 from minikin.ship.vocabulary import Vocabulary
 
 
-def describe(writer: GGUFWriter, identity: Identity, shape: Shape, vocabulary: Vocabulary, kind: str) -> None:
+def describe(writer: GGUFWriter, identity: Identity, config: Config, vocabulary: Vocabulary, kind: str) -> None:
     """Add all metadata to a writer."""
     _describe_identity(writer, identity)
     _describe_origins(writer, identity)
     writer.add_file_type(known(kind).file_type)
     writer.add_quantization_version(GGML_QUANT_VERSION)
-    _describe_shape(writer, shape)
-    _describe_attention(writer, shape)
+    _describe_shape(writer, config)
+    _describe_attention(writer, with_sliding_layer(config))
+    # all pairs of a head turn; those that full attention leaves still have an endless wavelength in rope_freqs
+    writer.add_rope_dimension_count(config.head_dim_of(FULL))
+    writer.add_rope_dimension_count_swa(turning(config) if has_stand_in(config) else config.head_dim)
     _describe_vocabulary(writer, vocabulary)
 
 
@@ -49,34 +53,31 @@ def _describe_origins(writer: GGUFWriter, identity: Identity) -> None:
             writer.add_string(f"general.{room}.{index}.repo_url", origin.url or "")
 
 
-def _describe_shape(writer: GGUFWriter, shape: Shape) -> None:
-    writer.add_vocab_size(shape.vocab_size)
-    writer.add_context_length(shape.context_length)
-    writer.add_embedding_length(shape.hidden_size)
-    writer.add_embedding_length_per_layer_input(shape.table_size)
-    writer.add_block_count(shape.layers)
-    widths = shape.intermediate_sizes
-    writer.add_feed_forward_length(widths[0] if len(set(widths)) == 1 else list(widths))
-    writer.add_layer_norm_rms_eps(shape.rms_norm_eps)
+def _describe_shape(writer: GGUFWriter, config: Config) -> None:
+    writer.add_vocab_size(config.vocab_size)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_embedding_length_per_layer_input(config.hidden_size_per_layer_input)
+    writer.add_block_count(config.num_hidden_layers)
+    widths = [config.intermediate_size_of(layer) for layer in range(config.num_hidden_layers)]
+    writer.add_feed_forward_length(widths[0] if len(set(widths)) == 1 else widths)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     # said even where there is none: without a word llama.cpp caps at 30
-    writer.add_final_logit_softcapping(shape.softcapping or 0.0)
+    writer.add_final_logit_softcapping(config.final_logit_softcapping or 0.0)
 
 
-def _describe_attention(writer: GGUFWriter, shape: Shape) -> None:
-    writer.add_head_count(shape.num_attention_heads)
-    writer.add_head_count_kv(shape.num_key_value_heads)
-    writer.add_shared_kv_layers(shape.shared_layers)
-    writer.add_key_length(shape.full_head_dim)
-    writer.add_value_length(shape.full_head_dim)
-    writer.add_key_length_swa(shape.sliding_head_dim)
-    writer.add_value_length_swa(shape.sliding_head_dim)
-    writer.add_sliding_window(shape.sliding_window)
-    writer.add_sliding_window_pattern(list(shape.sliding))
-    # all pairs of a head turn; those that full attention leaves still have an endless wavelength in rope_freqs
-    writer.add_rope_dimension_count(shape.full_head_dim)
-    writer.add_rope_dimension_count_swa(shape.sliding_turning)
-    writer.add_rope_freq_base(shape.full_theta)
-    writer.add_rope_freq_base_swa(shape.sliding_theta)
+def _describe_attention(writer: GGUFWriter, config: Config) -> None:
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_shared_kv_layers(config.num_kv_shared_layers)
+    writer.add_key_length(config.head_dim_of(FULL))
+    writer.add_value_length(config.head_dim_of(FULL))
+    writer.add_key_length_swa(config.head_dim)
+    writer.add_value_length_swa(config.head_dim)
+    writer.add_sliding_window(config.sliding_window)
+    writer.add_sliding_window_pattern([kind == SLIDING for kind in config.layer_types])
+    writer.add_rope_freq_base(config.full_rope_theta)
+    writer.add_rope_freq_base_swa(config.sliding_rope_theta)
 
 
 def _describe_vocabulary(writer: GGUFWriter, vocabulary: Vocabulary) -> None:

@@ -1,4 +1,7 @@
-"""The Modelfile with which Ollama takes a GGUF file: `ollama create NAME -f Modelfile`."""
+"""The Modelfile with which Ollama takes a GGUF file: `ollama create NAME -f Modelfile`.
+
+A folder has one, for the file that was last exported to it; an earlier one is replaced.
+"""
 
 # the same turns as text/chat_template.jinja, in Go's template language; Ollama itself puts <bos> before them
 _TEMPLATE = (

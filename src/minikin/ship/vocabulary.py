@@ -13,8 +13,8 @@ from gguf import TokenType
 
 from minikin.base.errors import TokenizerError
 from minikin.base.files import read_json
+from minikin.text.tokenizer import SETTINGS, TEMPLATE, TOKENIZER
 
-FILE, SETTINGS, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _SPACE = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
 # Gemma's own splits at spaces, of which the normaliser has left none
@@ -34,9 +34,9 @@ class Vocabulary:
 
 def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     """The vocabulary of a member whose embedding has `size` rows; raises TokenizerError if llama.cpp differs."""
-    path = folder / FILE
+    path = folder / TOKENIZER
     if not path.is_file():
-        raise TokenizerError(f"{folder}: has no {FILE}; build the member again or point to another folder")
+        raise TokenizerError(f"{folder}: has no {TOKENIZER}; build the member again or point to another folder")
     stored = read_json(path)
     try:
         complaints = list(_complaints(stored, size))

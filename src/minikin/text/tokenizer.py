@@ -4,6 +4,7 @@ Any text survives encoding and decoding, except that a literal `▁` (U+2581) co
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -17,7 +18,7 @@ from minikin.base.errors import DataError, TokenizerError
 SPECIALS = ("<pad>", "<eos>", "<bos>", "<unk>", "<|turn>", "<turn|>")
 _BYTES = tuple(f"<0x{value:02X}>" for value in range(256))
 _FIXED = len(SPECIALS) + len(_BYTES)
-TOKENIZER, _SETTINGS, _TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
+TOKENIZER, SETTINGS, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 
 
 @final
@@ -56,8 +57,8 @@ class Tokenizer:
             "model_max_length": model_max_length,
             "clean_up_tokenization_spaces": False,
         }
-        (folder / _SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        (folder / _TEMPLATE).write_text(chat_template, encoding="utf-8")
+        (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        (folder / TEMPLATE).write_text(chat_template, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Tokenizer":
@@ -134,10 +135,23 @@ def _learned(texts: Iterable[str], count: int) -> tuple[list[str], list[tuple[st
             pre_tokenizers.Split(Regex(r"[\n\d]|[^\w\s▁]"), "isolated"),
         ]
     )
-    trainer: Any = trainers.BpeTrainer(vocab_size=count, show_progress=False, limit_alphabet=count // 2)
+    texts = list(texts)
+    alphabet = _alphabet(texts, count // 2)
+    # the limit keeps every other character out: among equally frequent ones the library picks another set every run
+    trainer: Any = trainers.BpeTrainer(
+        vocab_size=count, show_progress=False, initial_alphabet=alphabet, limit_alphabet=len(alphabet)
+    )
     trainee.train_from_iterator(texts, trainer)
     model = json.loads(trainee.to_str())["model"]
     pieces = sorted(model["vocab"], key=model["vocab"].__getitem__)
     if not pieces:
         raise DataError("tokenizer: the training texts are empty; check the recipe's data")
     return pieces, [(left, right) for left, right in model["merges"]]
+
+
+def _alphabet(texts: Iterable[str], count: int) -> list[str]:
+    """The `count` most frequent characters as the normaliser leaves them; of equally frequent ones the lower codes."""
+    found: Counter[str] = Counter()
+    for text in texts:
+        found.update(text.replace(" ", "▁"))
+    return sorted(found, key=lambda character: (-found[character], character))[:count]
