@@ -13,6 +13,7 @@ from minikin.measure.tasks import Question, questions, selections
 from minikin.model.checkpoint import load
 from minikin.model.decoder import Decoder
 from minikin.model.generate import generate
+from minikin.ship.rounding import as_in_file
 from minikin.text.chat import encode_prompt, messages
 from minikin.text.corpus import write_records
 from minikin.text.records import Dialogue, Record, Summarization, Translation
@@ -40,17 +41,25 @@ def write_answers(site: Site, name: str) -> None:
             write_records(folder / task, iter(answered), tokenizer)
 
 
-def examine_member(site: Site, name: str) -> None:
-    """A member's answers to every held-out example."""
+def answers_name(name: str, kind: str | None) -> str:
+    """Where a member's answers lie, or those of its weights rounded as in a file of a kind."""
+    return f"answers/{name}.{kind}" if kind else f"answers/{name}"
+
+
+def examine_member(site: Site, name: str, kind: str | None = None) -> None:
+    """A member's answers to every held-out example; with a kind, what is left of its weights in such a file answers."""
     recipe, tokenizer = site.recipe, Tokenizer.load(site.store.folder("data"))
-    decoder = load(site.store.folder(name)).eval()
-    with site.store.fresh(f"answers/{name}", answers_key(site, name), {"stage": "answers"}) as folder:
+    decoder, facts, title = load(site.store.folder(name)).eval(), {"stage": "answers"}, name
+    if kind is not None:
+        decoder, size = as_in_file(decoder, kind)
+        facts, title = facts | {"bytes": size}, f"{name} in {kind}"
+    with site.store.fresh(answers_name(name, kind), answers_key(site, name, kind), facts) as folder:
         lines = []
         for task in sources_of(recipe.data):
             asked = _questions(site, task)
             if not asked:
                 continue
-            with site.log.bar(f"{name}: {task} test", len(asked)) as bar:
+            with site.log.bar(f"{title}: {task} test", len(asked)) as bar:
                 answers = examine(
                     decoder,
                     tokenizer,
@@ -63,10 +72,10 @@ def examine_member(site: Site, name: str) -> None:
         write_text(folder / "answers.jsonl", "\n".join(lines) + "\n")
 
 
-def read_answers(site: Site, name: str) -> list[Answer]:
+def read_answers(site: Site, name: str, kind: str | None = None) -> list[Answer]:
     """The answers that `examine_member` kept."""
     # a line ends with "\n" and nothing else: an answer may hold any other sign that Unicode ends lines with
-    lines = (site.store.folder(f"answers/{name}") / "answers.jsonl").read_text(encoding="utf-8").split("\n")
+    lines = (site.store.folder(answers_name(name, kind)) / "answers.jsonl").read_text(encoding="utf-8").split("\n")
     found = [json.loads(line) for line in lines if line]
     return [Answer(**fields | {"references": tuple(fields["references"])}) for fields in found]
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from minikin.base.device import prepare
 from minikin.base.errors import CheckpointError
 from minikin.base.files import verify, write_json
 from minikin.base.log import Log
-from minikin.family.answering import examine_member, write_answers
+from minikin.family.answering import answers_name, examine_member, write_answers
 from minikin.family.card import write_card
 from minikin.family.plan import plan
 from minikin.family.recipe import Recipe
@@ -50,8 +51,9 @@ def _site(recipe: Recipe, out: Path, log: Log) -> Site:
 
 
 def _evaluated(site: Site) -> FamilyReport:
-    for name in site.recipe.member:
-        _run(site, f"answers/{name}", answers_key(site, name), lambda name=name: examine_member(site, name))
+    for name, kind in product(site.recipe.member, (None, *site.recipe.measure.precisions)):
+        key = answers_key(site, name, kind)
+        _run(site, answers_name(name, kind), key, lambda name=name, kind=kind: examine_member(site, name, kind))
     site.log.say("report: scores, intervals, speed and memory")
     report = summarize(site)
     write_json(site.store.root / "recipe.json", _portable(site.recipe))

@@ -138,6 +138,9 @@ class Measure(Strict):
     max_new_tokens: Count = Field(default=64, le=MAX_POSITIONS // 2, description="Longest answer.")
     resamples: Count = Field(default=1000, description="Bootstrap resamples of every interval.")
     batch: Count = Field(default=64, description="Prompts decoded together.")
+    precisions: list[Literal["q8_0", "q4_0"]] = Field(
+        default=["q8_0", "q4_0"], description="Types of GGUF files whose rounded weights are examined as well."
+    )
 
 
 class Recipe(Strict):

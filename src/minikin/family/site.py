@@ -81,15 +81,15 @@ def member_key(site: Site, name: str) -> str:
     return digest(_VERSION, data_key(site), name, json.dumps(told), *above)
 
 
-def answers_key(site: Site, name: str) -> str:
-    """Key of a member's answers to the test."""
+def answers_key(site: Site, name: str, kind: str | None = None) -> str:
+    """Key of a member's answers to the test, or those of its weights rounded as in a file of a kind."""
     measure = site.recipe.measure
     told = {
         task: [data.both_directions, *(site.fingerprints[source] for source in data.select or data.test)]
         for task, data in sources_of(site.recipe.data).items()
     }
     limits = (measure.max_examples, measure.max_new_tokens)
-    return digest(_VERSION, member_key(site, name), json.dumps(told), json.dumps(limits))
+    return digest(_VERSION, member_key(site, name), json.dumps(told), json.dumps(limits), kind or "")
 
 
 def written_key(site: Site, name: str) -> str:

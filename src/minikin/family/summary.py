@@ -7,7 +7,7 @@ from typing import Any
 from minikin.base.device import describe
 from minikin.base.files import digest, read_json
 from minikin.base.seeds import seed_for
-from minikin.family.answering import read_answers
+from minikin.family.answering import answers_name, read_answers
 from minikin.family.recipe import Promise
 from minikin.family.site import Site
 from minikin.measure.efficiency import efficiency
@@ -20,6 +20,7 @@ from minikin.measure.records import (
     FamilyReport,
     Interval,
     MemberReport,
+    Precision,
     Sample,
     Training,
     Verdicted,
@@ -57,6 +58,16 @@ def _member(site: Site, name: str, answers: Mapping[str, Answers], threads: int)
         promises=_promises(member.promise, retention, planned.compute_ratio, planned.memory_ratio),
         training=_training(site, name),
         limits=_limits(site, answers[name]),
+        precisions={kind: _precision(site, name, kind, answers[name]) for kind in site.recipe.measure.precisions},
+    )
+
+
+def _precision(site: Site, name: str, kind: str, own: Answers) -> Precision:
+    rounded = _by_task(read_answers(site, name, kind))
+    return Precision(
+        bytes=site.store.provenance(answers_name(name, kind))["bytes"],
+        scores=_scores(site, rounded),
+        retention=_retention(site, rounded, own),
     )
 
 

@@ -90,6 +90,18 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Precision:
+    """A member with its weights rounded as in a GGUF file: the bytes of all weights there, and what that costs.
+
+    `retention` is against the same member's own weights, task → metric → interval, as in `scores`.
+    """
+
+    bytes: int
+    scores: dict[str, dict[str, Interval]]
+    retention: dict[str, dict[str, Interval]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Bucket:
     """A member's score on a part of the test examples.
 
@@ -104,7 +116,7 @@ class Bucket:
 
 @dataclass(frozen=True, kw_only=True)
 class MemberReport:
-    """All that is known of one member. Scores and retention are task → metric → interval."""
+    """All that is known of one member. Scores and retention are task → metric → interval; precisions by GGUF type."""
 
     parent: str | None
     shape: dict[str, object]
@@ -114,6 +126,7 @@ class MemberReport:
     promises: tuple[Verdicted, ...]
     training: Training
     limits: tuple[Bucket, ...]
+    precisions: dict[str, Precision]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ _SIGNS = {"kept": ("✓ kept", "green"), "missed": ("✗ missed", "red"), "undec
 
 def tables(report: FamilyReport) -> RenderableType:
     """Quality, cost and promises of a family; limits, curves and examples are in the HTML."""
-    return Group(_quality(report), _cost(report), _promises(report))
+    return Group(_quality(report), _cost(report), _precisions(report), _promises(report))
 
 
 def _quality(report: FamilyReport) -> Table:
@@ -49,6 +49,22 @@ def _cost(report: FamilyReport) -> Table:
             f"{cost.prefill_tokens_per_second:,.0f}",
             f"{cost.peak_rss_bytes / 1e6:,.0f}",
         )
+    return table
+
+
+def _precisions(report: FamilyReport) -> RenderableType:
+    tasks = {task: next(iter(metrics)) for task, metrics in next(iter(report.members.values())).scores.items()}
+    if not any(member.precisions for member in report.members.values()):
+        return Text()
+    table = Table("member", "type", title="rounded as in a GGUF file: what it keeps of itself", title_justify="left")
+    for title in ("MB", *(f"{task} {metric}" for task, metric in tasks.items())):
+        table.add_column(title, justify="right")
+    for name, member in report.members.items():
+        for kind, precision in member.precisions.items():
+            kept = (precision.retention[task][metric] for task, metric in tasks.items())
+            cells = (f"{share.value:.1%} [{share.low:.1%}, {share.high:.1%}]" for share in kept)
+            table.add_row(name, kind, f"{precision.bytes / 1e6:.2f}", *cells)
+        table.add_section()
     return table
 
 

@@ -1,5 +1,7 @@
 """What is looked at in llama.cpp: files of several types, the tokens and the prompts, beside ours."""
 
+from psutil import virtual_memory
+
 from minikin.ship.llamacpp import LlamaCpp
 from minikin.ship.looks import QUESTIONS, TEXTS, Found, Look, Subject, same_prompts, same_tokens
 from minikin.text.chat import Message
