@@ -10,7 +10,13 @@ import pytest
 import torch
 from fakes import SHAPES, TINY, decoder_of
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, Gemma4ForCausalLM, Gemma4TextConfig
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma4Config,
+    Gemma4ForCausalLM,
+    Gemma4ForConditionalGeneration,
+    Gemma4TextConfig,
+)
 
 from minikin.base.errors import CheckpointError
 from minikin.model.checkpoint import in_memory, load, read_config, save, save_initial
@@ -87,6 +93,25 @@ def test_a_checkpoint_of_transformers_computes_the_same_here(fields, dtype, tmp_
     assert len(weight_files(tmp_path)) > 1
     decoder, tokens = load(tmp_path).eval(), torch.randint(6, 250, (2, 40))
     torch.testing.assert_close(logits(decoder, tokens), model(tokens).logits, atol=1e-4, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_of_a_model_that_sees_the_language_model_is_taken(tmp_path):
+    text = {**THEIRS["shared keys"], "vocab_size": 300, "vocab_size_per_layer_input": 300, "hidden_size": 32}
+    text |= {"intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    text |= {"hidden_size_per_layer_input": 16, "sliding_window": 5, "use_bidirectional_attention": "vision"}
+    torch.manual_seed(3)
+    sees = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sees |= {"num_key_value_heads": 2, "head_dim": 8, "position_embedding_size": 16}
+    ids = {"image_token_id": 290, "boi_token_id": 291, "eoi_token_id": 292}
+    model = Gemma4ForConditionalGeneration(
+        Gemma4Config(text_config=text, vision_config=sees, audio_config=None, **ids)
+    ).eval()
+    model.save_pretrained(tmp_path)
+    tokens = torch.randint(6, 250, (2, 20))
+    torch.testing.assert_close(
+        logits(load(tmp_path).eval(), tokens), model(input_ids=tokens).logits, atol=1e-4, rtol=1e-5
+    )
 
 
 @torch.no_grad()
@@ -263,7 +288,7 @@ COMPLAINTS = {
     "broken JSON": (lambda f: (f / "config.json").write_text("{"), "config.json: is not valid JSON"),
     "another model": (
         lambda f: _change(f, model_type="llama"),
-        "model_type is 'llama'; only 'gemma4_text' can be read",
+        "model_type is 'llama'; only 'gemma4_text' and 'gemma4' can be read",
     ),
     "experts": (lambda f: _change(f, enable_moe_block=True), "enable_moe_block = True is not supported"),
     "keys as values": (lambda f: _change(f, attention_k_eq_v=True), "attention_k_eq_v = True is not supported"),

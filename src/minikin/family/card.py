@@ -87,7 +87,8 @@ def _lineage(site: Site, name: str) -> dict[str, Any]:
 def _metadata(site: Site, facts: dict[str, Any], name: str, report: MemberReport | None) -> str:
     origin, told = facts["origin"], site.recipe.card
     on_hub = origin is not None and not Path(origin).is_dir()
-    hub_data = {s.source.removeprefix("hub:") for d in sources_of(site.recipe.data).values() for s in d.train}
+    sources = [weighed.source for data in sources_of(site.recipe.data).values() for weighed in data.train]
+    hub_data = sorted({source.removeprefix("hub:") for source in sources if source.startswith("hub:")})
     results = list(_results(report)) if report else []
     return ModelCardData(
         language=told.languages or None,
@@ -96,7 +97,7 @@ def _metadata(site: Site, facts: dict[str, Any], name: str, report: MemberReport
         pipeline_tag="text-generation",
         tags=["minikin", "gemma4"],
         base_model=origin if on_hub else None,
-        datasets=sorted(source for source in hub_data if "/" in source and not (Path(source).suffix)) or None,
+        datasets=hub_data or None,
         model_name=f"{site.recipe.name} {name}" if results else None,
         eval_results=results or None,
     ).to_yaml()

@@ -56,13 +56,13 @@ def _precisions(report: FamilyReport) -> RenderableType:
     tasks = {task: next(iter(metrics)) for task, metrics in next(iter(report.members.values())).scores.items()}
     if not any(member.precisions for member in report.members.values()):
         return Text()
-    table = Table("member", "type", title="rounded as in a GGUF file: what it keeps of itself", title_justify="left")
+    table = Table("member", "type", title="rounded as in a GGUF file: percent that it keeps of itself", title_justify="left")
     for title in ("MB", *(f"{task} {metric}" for task, metric in tasks.items())):
         table.add_column(title, justify="right")
     for name, member in report.members.items():
         for kind, precision in member.precisions.items():
             kept = (precision.retention[task][metric] for task, metric in tasks.items())
-            cells = (f"{share.value:.1%} [{share.low:.1%}, {share.high:.1%}]" for share in kept)
+            cells = (f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]" for share in kept)
             table.add_row(name, kind, f"{precision.bytes / 1e6:.2f}", *cells)
         table.add_section()
     return table

@@ -15,7 +15,7 @@ from minikin.base.errors import CheckpointError
 from minikin.base.seeds import torch_generator
 from minikin.model.config import Config
 from minikin.model.decoder import INITIAL_STD, Decoder, skeleton
-from minikin.model.huggingface import config_from, stored_config, stored_name, superfluous
+from minikin.model.huggingface import config_from, stored_config, stored_name, superfluous, text_weights
 from minikin.model.shards import SHARD_BYTES, Written, mapped_weights, write_weights
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
@@ -24,6 +24,8 @@ _PIECE = 1 << 22  # weights that are drawn at a time: 16 MB
 
 def save(decoder: Decoder, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
     """Write configuration and weights into an existing folder; the caller makes the folder whole or not at all.
+
+    It must not be the folder that the decoder was loaded from: its weights may still be there and nowhere else.
 
     All weights are stored as the embedding is: float32 after a training, what the file had if they were loaded.
     """
@@ -62,7 +64,7 @@ def load(folder: Path, config: Config | None = None) -> Decoder:
     Raises CheckpointError if a file is missing, damaged or disagrees.
     """
     config = config or read_config(folder)
-    decoder, stored = skeleton(config), mapped_weights(folder)
+    decoder, stored = skeleton(config), text_weights(mapped_weights(folder))
     expected = {stored_name(name): (name, tensor.shape) for name, tensor in decoder.state_dict().items()}
     found = {name for name in stored if name in expected or not superfluous(name, config)}
     if expected.keys() != found:

@@ -6,6 +6,8 @@ What Gemma 4 can be and our decoder is not is refused by name; nothing that chan
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from minikin.base.errors import CheckpointError
 from minikin.model.config import FULL, SLIDING, Config
 
@@ -61,6 +63,8 @@ _ROPE = {
     FULL: {"rope_type": "proportional"},
 }
 _GLOBAL_HEAD_DIM = 512  # what Transformers takes where nothing is said
+_TEXT = "model.language_model."
+_SAME_FOR_TEXT = {"use_bidirectional_attention": "vision"}  # only images are then looked at in both directions
 _SHARED_KV = ("k_proj.weight", "v_proj.weight", "k_norm.weight", "v_norm.weight")
 
 
@@ -107,10 +111,23 @@ def stored_config(config: Config) -> dict[str, Any]:
     }
 
 
+def text_weights(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The language model's weights, by the names that they have where there is nothing but text."""
+    text = {f"model.{name.removeprefix(_TEXT)}": tensor for name, tensor in stored.items() if name.startswith(_TEXT)}
+    return text or dict(stored)
+
+
 def config_from(stored: Mapping[str, Any], where: str) -> Config:
-    """Our configuration from Transformers'; raises CheckpointError naming a feature that we do not have."""
+    """Our configuration from Transformers'; raises CheckpointError naming a feature that we do not have.
+
+    Of a model that also sees or hears ("gemma4") it is that of its language model.
+    """
+    if stored.get("model_type") == "gemma4":
+        stored = {**stored.get("text_config", {}), "eos_token_id": stored.get("eos_token_id", 1)}
     if stored.get("model_type") != "gemma4_text":
-        raise CheckpointError(f"{where}: model_type is {stored.get('model_type')!r}; only 'gemma4_text' can be read")
+        raise CheckpointError(
+            f"{where}: model_type is {stored.get('model_type')!r}; only 'gemma4_text' and 'gemma4' can be read"
+        )
     _refuse_unknown(stored, where)
     try:
         rope, eos = stored["rope_parameters"], stored["eos_token_id"]
@@ -133,7 +150,7 @@ def config_from(stored: Mapping[str, Any], where: str) -> Config:
 
 def _refuse_unknown(stored: Mapping[str, Any], where: str) -> None:
     for name, allowed in _REFUSED.items():
-        if stored.get(name, allowed) != allowed:
+        if stored.get(name, allowed) not in (allowed, _SAME_FOR_TEXT.get(name)):
             raise CheckpointError(f"{where}: {name} = {stored[name]!r} is not supported; only {allowed!r} is")
     for name in sorted(set(stored) - {*_SAME, *_REFUSED, *_READ, *_SILENT}):
         if stored[name] not in (None, False):
