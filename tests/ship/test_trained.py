@@ -39,7 +39,7 @@ head_dim = 32
 hidden_size_per_layer_input = 32
 sliding_window = 16
 [member.only.train]
-tokens = 8e5
+tokens = 1.2e6
 [measure]
 max_examples = 20
 resamples = 20
