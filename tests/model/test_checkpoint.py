@@ -21,7 +21,7 @@ from transformers import (
 from minikin.base.errors import CheckpointError
 from minikin.model.checkpoint import in_memory, load, read_config, save, save_initial
 from minikin.model.decoder import Decoder
-from minikin.model.shards import mapped_weights, weight_files
+from minikin.model.shards import RowFile, mapped_weights, weight_files
 
 every_shape = pytest.mark.parametrize("config", SHAPES.values(), ids=SHAPES)
 SLIDING, FULL = "sliding_attention", "full_attention"
@@ -327,3 +327,22 @@ def test_a_damaged_member_is_refused_by_name(damage, said, tmp_path):
         load(tmp_path)
     assert said in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@every_shape
+@torch.no_grad()
+def test_rows_read_from_the_file_are_those_of_the_table(config, tmp_path):
+    save(decoder_of(config), tmp_path, shard_bytes=10_000)
+    if not config.hidden_size_per_layer_input:
+        with pytest.raises(CheckpointError, match="the weights lack embed_tokens_per_layer"):
+            RowFile(tmp_path, "embed_tokens_per_layer.weight")
+        return
+    table, tokens = load(tmp_path).tables, torch.tensor([[5, 9, 5], [299, 0, 9]])
+    assert torch.equal(table.file.rows(tokens), table.embed_tokens_per_layer(tokens))
+
+
+def test_a_table_that_is_to_be_trained_is_not_read_from_its_file(tmp_path):
+    save(decoder_of(), tmp_path)
+    decoder = in_memory(load(tmp_path))
+    decoder.tables.embed_tokens_per_layer.weight.data.zero_()
+    assert not decoder.tables(torch.tensor([[7]]), torch.zeros(1, 1, 32))[0].any()

@@ -56,7 +56,9 @@ def _precisions(report: FamilyReport) -> RenderableType:
     tasks = {task: next(iter(metrics)) for task, metrics in next(iter(report.members.values())).scores.items()}
     if not any(member.precisions for member in report.members.values()):
         return Text()
-    table = Table("member", "type", title="rounded as in a GGUF file: percent that it keeps of itself", title_justify="left")
+    table = Table(
+        "member", "type", title="rounded as in a GGUF file: percent that it keeps of itself", title_justify="left"
+    )
     for title in ("MB", *(f"{task} {metric}" for task, metric in tasks.items())):
         table.add_column(title, justify="right")
     for name, member in report.members.items():

@@ -16,7 +16,7 @@ from minikin.base.seeds import torch_generator
 from minikin.model.config import Config
 from minikin.model.decoder import INITIAL_STD, Decoder, skeleton
 from minikin.model.huggingface import config_from, stored_config, stored_name, superfluous, text_weights
-from minikin.model.shards import SHARD_BYTES, Written, mapped_weights, write_weights
+from minikin.model.shards import SHARD_BYTES, RowFile, Written, mapped_weights, write_weights
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 _PIECE = 1 << 22  # weights that are drawn at a time: 16 MB
@@ -78,6 +78,8 @@ def load(folder: Path, config: Config | None = None) -> Decoder:
                 "weights and configuration do not belong together"
             )
     decoder.load_state_dict({ours: stored[name] for name, (ours, _) in expected.items()}, assign=True)
+    if decoder.tables is not None:
+        decoder.tables.file = RowFile(folder, "embed_tokens_per_layer.weight")
     return decoder
 
 
@@ -86,6 +88,8 @@ def in_memory(decoder: Decoder) -> Decoder:
 
     A table that is stored narrower is trained as it is; what is written to it changes no file.
     """
+    if decoder.tables is not None:
+        decoder.tables.file = None
     for name, parameter in decoder.named_parameters():
         if "embed_tokens_per_layer" not in name:
             parameter.data = parameter.data.to(torch.float32, copy=True)

@@ -14,6 +14,7 @@ from minikin.base.shapes import Hidden, PerLayerInput, Tokens
 from minikin.model.config import Config
 from minikin.model.linear import Embedding, Linear, widened
 from minikin.model.norm import RMSNorm, inverse_rms, normalized_gradient
+from minikin.model.shards import RowFile
 
 
 @final
@@ -27,17 +28,21 @@ class Tables(nn.Module):
         self.embed_tokens_per_layer = Embedding(config.table_rows, self.layers * self.width, sparse=True)
         self.per_layer_model_projection = Linear(config.hidden_size, self.layers * self.width)
         self.per_layer_projection_norm = RMSNorm(self.width, config.rms_norm_eps)
+        self.file: RowFile | None = None  # where rows are read from, if the table is as its file says
         self.pad_token_id, self.complete = config.pad_token_id, config.table_rows >= config.vocab_size
 
     def forward(self, tokens: Tokens, embedded: Hidden) -> tuple[PerLayerInput, ...]:
         """(scale · norm(projection / √hidden) + rows · √width) / √2, a tensor [batch, time, table] a layer."""
         shape = (*tokens.shape, self.layers, self.width)
-        rows = self.embed_tokens_per_layer(self._known(tokens)).to(embedded.dtype).view(shape)
+        rows = self._rows(self._known(tokens)).to(embedded.dtype).view(shape)
         projected = self.per_layer_model_projection(embedded).view(shape)
         # the projection is not divided by √hidden: the normalisation takes that out again, but for its eps
         norm = self.per_layer_projection_norm
         eps, factor = norm.eps * embedded.shape[-1], (self.width / 2) ** 0.5
         return mixed(rows, projected, widened(norm.weight) * 2**-0.5, eps, factor)
+
+    def _rows(self, tokens: Tokens) -> Tensor:
+        return self.embed_tokens_per_layer(tokens) if self.file is None else self.file.rows(tokens)
 
     def _known(self, tokens: Tokens) -> Tokens:
         """Tokens beyond the last row take the padding's, as Gemma 4 does for what is no text."""
