@@ -230,7 +230,7 @@ COMPLAINTS = {
     "impossible budget": (["plan", VILLAGE, "--set", "member.nano.compute='1/900'"], "member.nano: no shape has"),
     "a file for a family": (["report", VILLAGE], "village.toml/report.json: cannot be read (Not a directory)"),
     "a village without a size": (["plan", VILLAGE, "--set", "data.text.train=['village']"], "expected village:COUNT"),
-    "no family": (["report", "none"], "none: has no report.json; build the family first"),
+    "no family": (["report", "none"], "none: has no report.json; name the folder of a family"),
     "no member": (["chat", "none"], "none: no such folder; name a member's folder"),
     "nothing to evaluate": (["evaluate", "none"], "none: is not a family that was built to its end"),
 }

@@ -221,7 +221,7 @@ def test_a_shape_that_the_checkpoint_cannot_fill_is_told(origin):
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("member.full.from='x/y'", "member.full: a member from a checkpoint has its shape and weights from there"),
+        ("member.full.from='x/y'", "member.full: from and shape: a checkpoint brings shape and weights"),
         ("member.full.form='x/y'", "member.full.form: unknown field; did you mean 'from'?"),
     ],
 )
@@ -237,5 +237,5 @@ def test_only_the_first_member_can_be_a_checkpoint(origin):
         fields | {"tokenizer": {"vocab_size": 512}},
         fields | {"member": fields["member"] | {"other": {"from": str(origin)}}},
     ):
-        with pytest.raises(RecipeError, match="only the first member can be a checkpoint"):
+        with pytest.raises(RecipeError, match=r"only the first member, 'full', can be|tokenizer: the checkpoint of"):
             checked(changed, "recipe")

@@ -8,7 +8,7 @@ from fakes import SHAPES, TINY, decoder_of, documents
 
 from minikin.base.errors import PlanError
 from minikin.model.config import FULL, SLIDING
-from minikin.shrink.choose import choose, matching_layers, most_important
+from minikin.shrink.choose import choose, layer_kinds, matching_layers, most_important
 from minikin.shrink.cut import cut, refuse_larger
 from minikin.shrink.importance import importance
 
@@ -121,3 +121,21 @@ def test_a_shape_that_no_layers_of_the_parent_fit_is_refused():
     config = replace(SHARED, num_hidden_layers=3, num_kv_shared_layers=1, layer_types=(FULL, SLIDING, FULL))
     with pytest.raises(PlanError, match="no 3 can be kept"):
         refuse_larger(config, SHARED)
+
+
+E2B = replace(
+    SHARED,
+    num_hidden_layers=35,
+    layer_types=((SLIDING,) * 4 + (FULL,)) * 7,
+    num_kv_shared_layers=20,
+)
+IRREGULAR = replace(SHARED, num_hidden_layers=4, layer_types=(FULL, SLIDING, SLIDING, FULL), num_kv_shared_layers=0)
+
+
+@pytest.mark.parametrize("like", [E2B, IRREGULAR, SHARED, TINY], ids=["E2B", "irregular", "shared", "tiny"])
+def test_every_depth_has_kinds_of_layers_that_the_parent_can_fill(like):
+    for layers in range(1, like.num_hidden_layers + 1):
+        kinds, shared = layer_kinds(like, layers)
+        config = replace(like, num_hidden_layers=layers, layer_types=kinds, num_kv_shared_layers=shared)
+        refuse_larger(config, like)
+    assert (kinds, shared) == (like.layer_types, like.num_kv_shared_layers)

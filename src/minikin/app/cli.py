@@ -102,7 +102,7 @@ def gguf(
     kind: Annotated[str, typer.Option("--type", help="f32, f16, bf16, q8_0 or q4_0.")] = "q8_0",
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="PATH", help="A .gguf file or a folder; the member itself."),
+        typer.Option("--out", metavar="PATH", help="A .gguf file or a folder. Default: MEMBER; a rebuild replaces it."),
     ] = None,
 ) -> None:
     """Write a GGUF file, which llama.cpp and Ollama run, and a Modelfile beside it."""

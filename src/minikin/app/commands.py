@@ -90,9 +90,9 @@ def check(member: Path) -> None:
 def export_gguf(member: Path, kind: str, out: Path | None) -> None:
     """`minikin export gguf`."""
     read_config(member)
-    exported = export(member, out, kind)
-    for fallback in exported.fallbacks:
-        sys.stderr.write(f"{fallback}\n")
+    exported = export(member, out, kind.lower())
+    if exported.fallbacks:
+        sys.stderr.write(f"{exported.kept_larger}; the first: {exported.fallbacks[0]}\n")
     sys.stdout.write(f"{exported.path} ({exported.bytes / 1e6:,.2f} MB)\n{exported.modelfile}\n")
 
 

@@ -64,7 +64,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         free = shutil.disk_usage(_existing_parent(path)).free
         raise StorageError(
             f"{path}: cannot be written, {reason} ({free / 1e6:,.1f} MB free); "
-            "make room or choose another folder and run the same command again"
+            "mend that or choose another folder and run the same command again"
         ) from error
 
 
@@ -75,7 +75,7 @@ def whole_folder(final: Path) -> Iterator[Path]:
     If the block fails, what it wrote is deleted and an earlier `final` stays as it was.
     """
     with storage_errors(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(final.parent)
         remove_strays(final)
         fresh = final.parent / f".tmp-{final.name}-{os.getpid()}"
         fresh.mkdir()
@@ -88,14 +88,20 @@ def whole_folder(final: Path) -> Iterator[Path]:
             shutil.rmtree(fresh, ignore_errors=True)
 
 
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:  # as in /proc, where nothing can be made
+        raise StorageError(f"{folder}: cannot be made; choose another folder") from error
+
+
 def remove_strays(final: Path) -> None:
     """Delete what killed runs left beside `final`, and put back what one of them had just moved aside."""
     aside = final.parent / f".old-{final.name}"
     if aside.exists() and not final.exists():
         aside.rename(final)
     shutil.rmtree(aside, ignore_errors=True)
-    for stray in final.parent.glob(f".tmp-{final.name}-*"):
-        shutil.rmtree(stray, ignore_errors=True)
+    _remove_abandoned(final)
 
 
 @contextlib.contextmanager
@@ -105,7 +111,7 @@ def whole_file(final: Path) -> Iterator[Path]:
     If the block fails, what it wrote is deleted and an earlier `final` stays as it was.
     """
     with storage_errors(final):
-        final.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(final.parent)
         _remove_abandoned(final)
         fresh = final.with_name(f".tmp-{final.name}-{os.getpid()}")
         try:
@@ -118,10 +124,11 @@ def whole_file(final: Path) -> Iterator[Path]:
 
 
 def _remove_abandoned(final: Path) -> None:
-    """Delete what killed runs left of a file; what a living process writes is left to it."""
+    """Delete what killed runs began in place of `final`; what another living process writes is left to it."""
     for stray in final.parent.glob(f".tmp-{glob.escape(final.name)}-*"):
-        if not psutil.pid_exists(int(stray.name.rpartition("-")[2])):
-            stray.unlink(missing_ok=True)
+        writer = stray.name.removeprefix(f".tmp-{final.name}-")
+        if writer.isdigit() and (int(writer) == os.getpid() or not psutil.pid_exists(int(writer))):
+            shutil.rmtree(stray, ignore_errors=True) if stray.is_dir() else stray.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

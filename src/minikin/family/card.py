@@ -8,6 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from minikin import __version__
+from minikin.base.files import write_text
 from minikin.family.site import Site, data_key, teacher_of
 from minikin.family.supply import sources_of
 from minikin.measure.records import MemberReport
@@ -15,6 +16,7 @@ from minikin.text.batches import Mixture
 from minikin.train.state import Reached
 
 CARD = "README.md"
+_OURS = "<!-- Written by minikin, anew at every evaluation. Delete this line to keep what you change. -->"
 _USE = """\
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -61,13 +63,14 @@ def card(site: Site, name: str, facts: dict[str, Any], report: MemberReport | No
         "Use": _USE,
     }
     told = "".join(f"\n## {title}\n\n{text}" for title, text in sections.items() if text)
-    return f"---\n{_metadata(site, facts, name, report)}\n---\n\n# {site.recipe.name} {name}\n{told}"
+    return f"---\n{_metadata(site, facts, name, report)}\n---\n\n# {site.recipe.name} {name}\n{told}\n{_OURS}\n"
 
 
 def write_card(site: Site, name: str, report: MemberReport) -> None:
-    """Put a member's scores on its card."""
-    folder = site.store.folder(name)
-    (folder / CARD).write_text(card(site, name, site.store.provenance(name), report), encoding="utf-8")
+    """Put a member's scores on its card, unless somebody has made the card their own."""
+    path = site.store.folder(name) / CARD
+    if not path.is_file() or _OURS in path.read_text(encoding="utf-8"):
+        write_text(path, card(site, name, site.store.provenance(name), report))
 
 
 def _lineage(site: Site, name: str) -> dict[str, Any]:
@@ -85,7 +88,7 @@ def _lineage(site: Site, name: str) -> dict[str, Any]:
 
 
 def _metadata(site: Site, facts: dict[str, Any], name: str, report: MemberReport | None) -> str:
-    origin, told = facts["origin"], site.recipe.card
+    origin, told = site.recipe.origin, site.recipe.card
     on_hub = origin is not None and not Path(origin).is_dir()
     sources = [weighed.source for data in sources_of(site.recipe.data).values() for weighed in data.train]
     hub_data = sorted({source.removeprefix("hub:") for source in sources if source.startswith("hub:")})
@@ -126,7 +129,9 @@ def _told_lineage(site: Site, facts: dict[str, Any]) -> str:
         for task, data in sources_of(site.recipe.data).items()
     )
     trained = "Trained on:\n\n" + "\n".join(sources) + "\n" if facts["tokens"] else ""
-    return f"{begun}{learned}. Seed {facts['seed']}, minikin {facts['minikin']}.\n\n{trained}"
+    return f"{begun}{learned}. Seed {facts['seed']}, minikin {facts['minikin']}.\n" + (
+        "\n" + trained if trained else ""
+    )
 
 
 def _told_scores(report: MemberReport) -> str:

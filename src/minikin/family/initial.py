@@ -10,6 +10,7 @@ from minikin.base.errors import PlanError
 from minikin.base.files import whole_folder, write_json
 from minikin.base.log import Log
 from minikin.family.card import CARD
+from minikin.family.origin import origin_folder
 from minikin.family.plan import PlannedMember, plan
 from minikin.family.recipe import Recipe
 from minikin.family.store import PROVENANCE
@@ -26,7 +27,8 @@ def write_initial(recipe: Recipe, names: Sequence[str], out: Path, dtype: torch.
     planned = plan(recipe)
     if unknown := [name for name in names if name not in planned]:
         raise PlanError(f"{recipe.name}: has no member {unknown[0]!r}; it has {', '.join(planned)}")
-    tokenizer = Tokenizer.of_bytes(planned[recipe.first].config.vocab_size)
+    size = planned[recipe.first].config.vocab_size
+    tokenizer = Tokenizer.load(origin_folder(recipe.origin)) if recipe.origin else Tokenizer.of_bytes(size)
     written = []
     for name in names or planned:
         with whole_folder(out / name) as folder:

@@ -53,6 +53,8 @@ def _generation_ends(folder: Path) -> list[int]:
 def _fetched(origin: str, patterns: tuple[str, ...]) -> Path:
     if Path(origin).is_dir():
         return Path(origin)
+    if Path(origin).exists():
+        raise CheckpointError(f"{origin}: is a file; name the folder of a checkpoint, with config.json and safetensors")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", origin):
         raise CheckpointError(f"{origin}: no such folder, and no name of the hub's kind OWNER/NAME")
     try:
@@ -60,5 +62,6 @@ def _fetched(origin: str, patterns: tuple[str, ...]) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(
-            f"{origin}: no such folder, and cannot be fetched from the hub ({reason}); check the name and the network"
+            f"{origin}: no such folder here, and not fetched from the hub either ({reason}); check the path, or the "
+            "hub's name and the network"
         ) from error

@@ -8,16 +8,17 @@ in the published family layers, hidden size and table width shrink together.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import log
-from typing import Any
 
 from minikin.base.errors import CheckpointError, PlanError
 from minikin.family.fields import MAX_POSITIONS
 from minikin.family.origin import origin_config
 from minikin.family.recipe import Member, Recipe, Shape
 from minikin.model.config import Config, alternating_layer_types
+from minikin.shrink.choose import layer_kinds
 from minikin.shrink.cut import refuse_larger
 
 _USE = 0.95
+_SLIDING_PER_FULL = 2  # where nothing is said
 _GRID = 8  # sizes are multiples of this; more of it would only cost budgets
 
 
@@ -63,13 +64,13 @@ def plan(recipe: Recipe) -> dict[str, PlannedMember]:
 
 def config_of(shape: Shape, vocab_size: int) -> Config:
     """The configuration that a recipe's shape spells."""
-    return Config(vocab_size=vocab_size, max_position_embeddings=MAX_POSITIONS, **_spelled(shape))
-
-
-def _spelled(shape: Shape) -> dict[str, Any]:
-    fields = shape.model_dump()
-    sliding_per_full = fields.pop("sliding_per_full")
-    return fields | {"layer_types": alternating_layer_types(shape.num_hidden_layers, sliding_per_full)}
+    per_full = _SLIDING_PER_FULL if shape.sliding_per_full is None else shape.sliding_per_full
+    return Config(
+        vocab_size=vocab_size,
+        layer_types=alternating_layer_types(shape.num_hidden_layers, per_full),
+        max_position_embeddings=MAX_POSITIONS,
+        **shape.model_dump(exclude_none=True, exclude={"sliding_per_full"}),
+    )
 
 
 def solve(reference: Config, largest: Config, budget: Budget) -> Config:
@@ -93,10 +94,7 @@ def _config(name: str, member: Member, recipe: Recipe, planned: dict[str, Planne
         return origin_config(member.origin)
     if member.shape is not None:
         try:
-            # what a shape does not spell is as in the member above it, which may be anybody's checkpoint
-            like = planned[member.parent or recipe.first].config if planned else None
-            spelled = _spelled(member.shape)
-            config = replace(like, **spelled) if like else config_of(member.shape, recipe.vocabulary.vocab_size)
+            config = _shaped(member, recipe, planned)
         except CheckpointError as error:
             raise PlanError(f"member.{name}.shape: {error}") from error
         if member.parent:
@@ -108,6 +106,20 @@ def _config(name: str, member: Member, recipe: Recipe, planned: dict[str, Planne
         return solve(reference, largest, _budget(member, reference))
     except PlanError as error:
         raise PlanError(f"member.{name}: {error}") from error
+
+
+def _shaped(member: Member, recipe: Recipe, planned: dict[str, PlannedMember]) -> Config:
+    """A member's shape; what it does not spell is as in the member above it, which may be anybody's checkpoint."""
+    assert member.shape is not None
+    if not planned:
+        return config_of(member.shape, recipe.vocabulary.vocab_size)
+    like, layers = planned[member.parent or recipe.first].config, member.shape.num_hidden_layers
+    told = member.shape.model_dump(exclude_none=True, exclude={"sliding_per_full"})
+    if member.shape.sliding_per_full is not None:
+        told["layer_types"] = alternating_layer_types(layers, member.shape.sliding_per_full)
+        return replace(like, **{"num_kv_shared_layers": 0} | told)
+    kinds, shared = layer_kinds(like, layers)
+    return replace(like, **{"num_kv_shared_layers": shared, "layer_types": kinds} | told)
 
 
 def _refuse_larger(name: str, config: Config, parent: PlannedMember) -> None:
@@ -159,13 +171,10 @@ def _tables(hidden: int, layers: int, reference: Config, largest: Config, budget
 
 
 def _shape(like: Config, hidden: int, layers: int, groups: int, intermediate: int, table: int) -> Config:
-    sliding_per_full = next(
-        (index for index, kind in enumerate(like.layer_types) if kind == "full_attention"), len(like.layer_types)
-    )
-    layer_types = alternating_layer_types(layers, sliding_per_full)
+    layer_types, shared = layer_kinds(like, layers)
     return replace(
         like,
-        num_kv_shared_layers=_shared(like, layer_types),
+        num_kv_shared_layers=shared,
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_key_value_heads=groups,
@@ -174,14 +183,6 @@ def _shape(like: Config, hidden: int, layers: int, groups: int, intermediate: in
         hidden_size_per_layer_input=table,
         layer_types=layer_types,
     )
-
-
-def _shared(like: Config, layer_types: tuple[str, ...]) -> int:
-    """How many layers share keys and values: the same part as in `like`, if enough kinds of layers come before."""
-    layers = len(layer_types)
-    most = like.num_kv_shared_layers * layers // like.num_hidden_layers
-    splits = ((count, layer_types[: layers - count], layer_types[layers - count :]) for count in range(most, 0, -1))
-    return next((count for count, own, sharing in splits if set(sharing) <= set(own)), 0)
 
 
 def _price(config: Config, reference: Config, budget: Budget) -> float:

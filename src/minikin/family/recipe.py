@@ -32,10 +32,16 @@ class Shape(Strict):
     num_key_value_heads: Count = Field(description="Key/value heads; divides the query heads.")
     head_dim: Count = Field(description="Width of a head, a multiple of 8.")
     hidden_size_per_layer_input: int = Field(description="Width of each layer's token table; 0 for none.", ge=0)
-    sliding_window: Count = Field(default=512, description="Tokens that a sliding layer sees.")
-    sliding_per_full: int = Field(default=2, description="Sliding layers before each full one.", ge=0)
-    num_kv_shared_layers: int = Field(
-        default=0, ge=0, description="Last layers that see an earlier one's keys and values instead of their own."
+    sliding_window: Count | None = Field(
+        default=None, description="Tokens that a sliding layer sees; 512, or as in the member above."
+    )
+    sliding_per_full: int | None = Field(
+        default=None, ge=0, description="Sliding layers before each full one; 2, or as in the member above."
+    )
+    num_kv_shared_layers: int | None = Field(
+        default=None,
+        ge=0,
+        description="Last layers that see an earlier one's keys and values; none, or as in the member above.",
     )
 
 
@@ -103,6 +109,7 @@ class Member(Strict):
     origin: str | None = Field(
         default=None,
         alias="from",
+        min_length=1,
         description="A Gemma 4 text checkpoint that the first member is: a folder, or its name on the hub.",
     )
     shape: Shape | None = Field(default=None, description="The shape, if no budget is given.")
@@ -119,7 +126,10 @@ class Member(Strict):
     def _one_of_each(self) -> "Member":
         budgets = self.compute is not None or self.memory is not None
         if self.origin is not None and (self.shape or budgets or self.parent or self.distill):
-            raise ValueError("a member from a checkpoint has its shape and weights from there; it can only be trained")
+            clashing = [name for name in ("shape", "compute", "memory", "parent", "distill") if getattr(self, name)]
+            raise ValueError(
+                f"from and {', '.join(clashing)}: a checkpoint brings shape and weights, it can only be trained on"
+            )
         if self.origin is None and (self.shape is None) != budgets:
             raise ValueError("give either a shape or budgets (compute, memory)")
         if self.origin is None and (self.train is None) == (self.distill is None):
@@ -195,9 +205,9 @@ class Recipe(Strict):
                     )
             if member.shape is None and member.origin is None and not known:
                 raise ValueError(f"member.{name}: the first member needs a shape; a budget refers to another member")
-            if member.origin is not None and (known or self.tokenizer):
-                raise ValueError(
-                    f"member.{name}.from: only the first member can be a checkpoint, and the tokenizer is then its own"
-                )
+            if member.origin is not None and known:
+                raise ValueError(f"member.{name}.from: only the first member, {known[0]!r}, can be a checkpoint")
+            if member.origin is not None and self.tokenizer:
+                raise ValueError(f"tokenizer: the checkpoint of member.{name} brings its own; leave this table out")
             known.append(name)
         return self

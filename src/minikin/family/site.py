@@ -16,6 +16,7 @@ from minikin.family.plan import PlannedMember
 from minikin.family.recipe import Member, Recipe
 from minikin.family.store import Store
 from minikin.family.supply import fingerprint, sources_of
+from minikin.ship.rounding import rounding_key
 
 _VERSION = "5"  # raise it when a stage begins to mean something else
 
@@ -88,8 +89,9 @@ def answers_key(site: Site, name: str, kind: str | None = None) -> str:
         task: [data.both_directions, *(site.fingerprints[source] for source in data.select or data.test)]
         for task, data in sources_of(site.recipe.data).items()
     }
-    limits = (measure.max_examples, measure.max_new_tokens)
-    return digest(_VERSION, member_key(site, name), json.dumps(told), json.dumps(limits), kind or "")
+    limits = (measure.max_examples, measure.max_new_tokens, measure.batch)
+    rounding = rounding_key(site.planned[name].config, kind) if kind else ""
+    return digest(_VERSION, member_key(site, name), json.dumps(told), json.dumps(limits), rounding)
 
 
 def written_key(site: Site, name: str) -> str:

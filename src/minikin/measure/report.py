@@ -29,7 +29,7 @@ def read_report(folder: Path) -> FamilyReport:
     try:
         return _ADAPTER.validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise DataError(f"{folder}: has no {JSON}; build the family first") from error
+        raise DataError(f"{folder}: has no {JSON}; name the folder of a family that was built to its end") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); name a family's folder") from error
     except ValidationError as error:

@@ -25,17 +25,15 @@ _PIECE = 1 << 22  # weights that are drawn at a time: 16 MB
 def save(decoder: Decoder, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
     """Write configuration and weights into an existing folder; the caller makes the folder whole or not at all.
 
-    It must not be the folder that the decoder was loaded from: its weights may still be there and nowhere else.
-
-    All weights are stored as the embedding is: float32 after a training, what the file had if they were loaded.
+    Every weight is stored as it is held: in float32 after a training, as its file had it if it was loaded. The folder
+    must not be the one that it was loaded from: its weights may still be there and nowhere else.
     """
-    dtype = decoder.embed_tokens.weight.dtype
     tensors = (
-        Written(name=stored_name(name), shape=tuple(tensor.shape), dtype=dtype, pieces=lambda t=tensor: _pieces(t))
-        for name, tensor in decoder.state_dict().items()
+        Written(name=stored_name(name), shape=tuple(held.shape), dtype=held.dtype, pieces=lambda t=held: _pieces(t))
+        for name, held in decoder.state_dict().items()
     )
     write_weights(folder, tensors, shard_bytes)
-    _write_config(decoder.config, folder, dtype)
+    _write_config(decoder.config, folder, decoder.embed_tokens.weight.dtype)
 
 
 def save_initial(config: Config, folder: Path, dtype: torch.dtype, seed: int, watch: Callable[[int], None]) -> None:
@@ -104,6 +102,8 @@ def read_config(folder: Path) -> Config:
     path = folder / CONFIG
     try:
         return config_from(json.loads(path.read_text(encoding="utf-8")), str(path))
+    except (IsADirectoryError, PermissionError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
     except (FileNotFoundError, NotADirectoryError) as error:
         members = sorted(inner.parent.name for inner in folder.glob(f"*/{CONFIG}"))
         hint = f"name one of its members: {', '.join(members)}" if members else "this is not a member's folder"

@@ -12,6 +12,7 @@ from typing import Any
 
 from minikin.base.errors import CheckpointError
 
+_POSITIVE = ("vocab_size", "hidden_size", "intermediate_size", "sliding_window", "max_position_embeddings")
 SLIDING, FULL = "sliding_attention", "full_attention"
 
 
@@ -146,7 +147,9 @@ def _complaints(config: Config) -> list[str]:
             config.num_key_value_heads > 0 and config.num_attention_heads % config.num_key_value_heads == 0
         ),
         f"head_dim {min(heads)} must be a multiple of 8": all(head_dim % 8 == 0 for head_dim in heads),
-        "sizes must be positive": min(config.vocab_size, config.hidden_size, config.intermediate_size) > 0,
+        "sizes must be positive": min(getattr(config, name) for name in _POSITIVE) > 0 and config.table_rows > 0,
+        "hidden_size_per_layer_input must not be negative": config.hidden_size_per_layer_input >= 0,
+        f"{config.eos_token_ids} are no token ids": all(type(token) is int for token in config.eos_token_ids),
         f"{config.num_kv_shared_layers} layers share keys and values of layer_types that none before them has": (
             own >= 0 and set(config.layer_types[own:]) <= set(config.layer_types[:own])
         ),

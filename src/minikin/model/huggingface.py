@@ -4,6 +4,7 @@ What Gemma 4 can be and our decoder is not is refused by name; nothing that chan
 """
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from torch import Tensor
@@ -43,8 +44,15 @@ _REFUSED: Mapping[str, Any] = {
 }
 
 # fields that have their own reading below, and fields that say nothing of what is computed
-_READ = ("eos_token_id", "layer_types", "rope_parameters", "global_head_dim", "per_layer_config", "model_type")
-_READ = (*_READ, "vocab_size_per_layer_input")
+_READ = (
+    "eos_token_id",
+    "global_head_dim",
+    "layer_types",
+    "model_type",
+    "per_layer_config",
+    "rope_parameters",
+    "vocab_size_per_layer_input",
+)
 _SILENT = (
     "_name_or_path",
     "architectures",
@@ -62,6 +70,9 @@ _ROPE = {
     SLIDING: {"rope_type": "default", "partial_rotary_factor": 1.0},
     FULL: {"rope_type": "proportional"},
 }
+_NEEDED = {SLIDING: ("rope_theta",), FULL: ("rope_theta", "rope_type", "partial_rotary_factor")}
+# JSON writes whole numbers without a point
+_WIDER: Mapping[Any, Any] = {float: int | float, float | None: int | float | None}
 _GLOBAL_HEAD_DIM = 512  # what Transformers takes where nothing is said
 _TEXT = "model.language_model."
 _SAME_FOR_TEXT = {"use_bidirectional_attention": "vision"}  # only images are then looked at in both directions
@@ -122,13 +133,17 @@ def config_from(stored: Mapping[str, Any], where: str) -> Config:
 
     Of a model that also sees or hears ("gemma4") it is that of its language model.
     """
-    if stored.get("model_type") == "gemma4":
-        stored = {**stored.get("text_config", {}), "eos_token_id": stored.get("eos_token_id", 1)}
+    if not isinstance(stored, dict):
+        raise CheckpointError(f"{where}: holds no JSON object; it was written by another program")
+    if stored.get("model_type") == "gemma4" and isinstance(stored.get("text_config"), dict):
+        outer = {name: stored[name] for name in ("eos_token_id", "tie_word_embeddings") if name in stored}
+        stored = {**stored["text_config"], **outer}
     if stored.get("model_type") != "gemma4_text":
         raise CheckpointError(
             f"{where}: model_type is {stored.get('model_type')!r}; only 'gemma4_text' and 'gemma4' can be read"
         )
     _refuse_unknown(stored, where)
+    _refuse_other_types(stored, where)
     try:
         rope, eos = stored["rope_parameters"], stored["eos_token_id"]
         head_dim, rows = _global_head_dim(stored, where), stored.get("vocab_size_per_layer_input")
@@ -157,24 +172,36 @@ def _refuse_unknown(stored: Mapping[str, Any], where: str) -> None:
             raise CheckpointError(f"{where}: {name} = {stored[name]!r} is not known; this model cannot be read")
 
 
+def _refuse_other_types(stored: Mapping[str, Any], where: str) -> None:
+    """Refuse a field of another type than the same field has here; an absent one is told later."""
+    for field in fields(Config):
+        if field.name in stored and field.name in (*_SAME, "vocab_size_per_layer_input"):
+            value, wanted = stored[field.name], _WIDER.get(field.type, field.type)
+            if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
+                raise CheckpointError(f"{where}: {field.name} = {value!r} is of another type than Gemma 4's")
+
+
 def _global_head_dim(stored: Mapping[str, Any], where: str) -> int:
     """The width of heads in full layers, in either spelling; anything else that differs between layers is refused."""
     if stored.get("per_layer_config") is None:
         return stored.get("global_head_dim", _GLOBAL_HEAD_DIM)
-    overrides = {int(layer): fields for layer, fields in stored["per_layer_config"].items()}
+    overrides = {int(layer): told for layer, told in stored["per_layer_config"].items()}
     of_layer = [
         overrides.get(layer, {}).get("head_dim", stored["head_dim"]) for layer in range(len(stored["layer_types"]))
     ]
     of_kind = dict(zip(stored["layer_types"], of_layer, strict=True))
     for layer, kind in enumerate(stored["layer_types"]):
-        fields = overrides.get(layer, {})
-        strange = any(name != "head_dim" and value != stored.get(name) for name, value in fields.items())
+        told = overrides.get(layer, {})
+        strange = any(name != "head_dim" and value != stored.get(name) for name, value in told.items())
         if strange or of_layer[layer] != (stored["head_dim"] if kind == SLIDING else of_kind[FULL]):
-            raise CheckpointError(f"{where}: per_layer_config.{layer} = {fields!r} is not supported")
+            raise CheckpointError(f"{where}: per_layer_config.{layer} = {told!r} is not supported")
     return of_kind.get(FULL, stored["head_dim"])
 
 
 def _rope_theta(rope: Mapping[str, Any], kind: str, where: str) -> float:
+    for name in _NEEDED[kind]:
+        if name not in rope[kind]:
+            raise CheckpointError(f"{where}: rope_parameters.{kind} lacks {name!r}")
     for name, value in rope[kind].items():
         known = name == "rope_theta" or (kind == FULL and name == "partial_rotary_factor")
         if not known and value is not None and value != _ROPE[kind].get(name):

@@ -68,7 +68,7 @@ def weight_files(folder: Path) -> list[Path]:
             raise CheckpointError(
                 f"{folder}: has no {file.name}"
                 + (f", only {pickles[0]}, a pickle, which is never opened; save it as safetensors" if pickles else "")
-                + ("" if pickles else "; build the member again or point to another folder")
+                + ("" if pickles else "; build or fetch it again, or point to another folder")
             )
     return files
 
@@ -86,7 +86,7 @@ def mapped_weights(folder: Path) -> dict[str, Tensor]:
             with safe_open(path, framework="pt") as stored:
                 found |= {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path}: is damaged ({error}); build the member again") from error
+            raise CheckpointError(f"{path}: is damaged ({error}); build or fetch it again") from error
     for name, tensor in found.items():
         if tensor.dtype not in _NAMES:
             raise CheckpointError(
@@ -114,6 +114,9 @@ class RowFile:
                 self._dtype = next(dtype for dtype, text in _NAMES.items() if text == told["dtype"])
                 return
         raise CheckpointError(f"{folder}: the weights lack {ending}; build the member again")
+
+    def __deepcopy__(self, _: object) -> "RowFile":
+        return self  # it never changes, and the file is closed with the last that holds it
 
     def rows(self, indices: Tensor) -> Tensor:
         """Rows of these numbers, [...] → [..., columns], as they are stored; each is read once."""

@@ -29,6 +29,7 @@ class Tables(nn.Module):
         self.per_layer_model_projection = Linear(config.hidden_size, self.layers * self.width)
         self.per_layer_projection_norm = RMSNorm(self.width, config.rms_norm_eps)
         self.file: RowFile | None = None  # where rows are read from, if the table is as its file says
+        self.register_load_state_dict_post_hook(lambda tables, _: setattr(tables, "file", None))
         self.pad_token_id, self.complete = config.pad_token_id, config.table_rows >= config.vocab_size
 
     def forward(self, tokens: Tokens, embedded: Hidden) -> tuple[PerLayerInput, ...]:
@@ -42,10 +43,12 @@ class Tables(nn.Module):
         return mixed(rows, projected, widened(norm.weight) * 2**-0.5, eps, factor)
 
     def _rows(self, tokens: Tokens) -> Tensor:
-        return self.embed_tokens_per_layer(tokens) if self.file is None else self.file.rows(tokens)
+        if self.file is None or torch.is_grad_enabled():  # what is read from a file has no gradient
+            return self.embed_tokens_per_layer(tokens)
+        return self.file.rows(tokens)
 
     def _known(self, tokens: Tokens) -> Tokens:
-        """Tokens beyond the last row take the padding's, as Gemma 4 does for what is no text."""
+        """Tokens beyond the last row take the padding's, as what is no text does in Gemma 4."""
         rows = self.embed_tokens_per_layer.num_embeddings
         return tokens if self.complete else torch.where(tokens < rows, tokens, self.pad_token_id)
 

@@ -37,6 +37,14 @@ class Exported:
     kind: str
     bytes: int
     fallbacks: tuple[str, ...]
+    matrices: int
+
+    @property
+    def kept_larger(self) -> str:
+        """How much of the file is not of its kind."""
+        if len(self.fallbacks) == self.matrices:
+            return f"none of {self.matrices} matrices can be {self.kind.upper()}: this is a file of F16 by another name"
+        return f"{len(self.fallbacks)} of {self.matrices} matrices are F16 instead of {self.kind.upper()}"
 
 
 def export(member: Path, out: Path | None, kind: str) -> Exported:
@@ -56,7 +64,14 @@ def export(member: Path, out: Path | None, kind: str) -> Exported:
     write_text(beside, modelfile(path.name, contents.config.max_position_embeddings, chats=chats))
     larger = (weight for weight in contents.weights if falls_back(weight.source, weight.shape, kind))
     fallbacks = tuple(_fallback(weight, kind) for weight in larger)
-    return Exported(path=path, modelfile=beside, kind=kind, bytes=path.stat().st_size, fallbacks=fallbacks)
+    return Exported(
+        path=path,
+        modelfile=beside,
+        kind=kind,
+        bytes=path.stat().st_size,
+        fallbacks=fallbacks,
+        matrices=sum(len(weight.shape) > 1 for weight in contents.weights),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

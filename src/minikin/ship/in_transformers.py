@@ -1,6 +1,7 @@
 """What is looked at in Transformers: the weights, the logits, the tokens and the prompts, beside ours."""
 
 import importlib
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ def _chat_template(subject: Subject) -> Found:
     return same_prompts(subject, [found["input_ids"] for found in encoded])
 
 
+@lru_cache(maxsize=1)
 def _model(subject: Subject) -> tuple[Any, dict[str, Any]]:
     importlib.import_module("transformers.utils.logging").disable_progress_bar()
     loader = importlib.import_module("transformers").AutoModelForCausalLM

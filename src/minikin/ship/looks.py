@@ -1,17 +1,16 @@
 """What is looked at in a member's own folder and in our own decoder, which is what others are compared with."""
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import torch
 import yaml
 from torch import Tensor
 
-from minikin.base.files import MANIFEST, verify
+from minikin.base.files import MANIFEST, read_json, verify
 from minikin.model.checkpoint import CONFIG, GENERATION, load
 from minikin.model.decoder import Decoder
 from minikin.model.generate import generate
@@ -61,7 +60,7 @@ class Subject:
     def is_trained(self) -> bool:
         """Whether anybody ever trained it, as far as is known."""
         path = self.folder / "provenance.json"
-        return not path.is_file() or _json(path).get("stage") != "initial"
+        return not path.is_file() or read_json(path).get("stage") != "initial"
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -94,6 +93,10 @@ class Subject:
             self._engines[kind] = self._open.enter_context(LlamaCpp(path, "f32", context=context))
         return self._engines[kind]
 
+    def forget(self, kind: str) -> None:
+        """Free the memory of a file that is not asked again."""
+        self._engines.pop(kind).close()
+
 
 Found = tuple[bool | None, str]  # whether it is good, if that can be judged, and what was found
 Look = Callable[[Subject], Found]
@@ -124,7 +127,7 @@ def _all_there(subject: Subject) -> Found:
 
 
 def _configuration(subject: Subject) -> Found:
-    config, generation = (_json(subject.folder / name) for name in (CONFIG, GENERATION))
+    config, generation = (read_json(subject.folder / name) for name in (CONFIG, GENERATION))
     missing = [name for name in _SPELLED if name not in config]
     ends = generation.get("eos_token_id", [])
     if config.get("architectures") != ["Gemma4ForCausalLM"] or missing:
@@ -135,7 +138,10 @@ def _configuration(subject: Subject) -> Found:
 
 
 def _model_card(subject: Subject) -> Found:
-    text = (subject.folder / "README.md").read_text(encoding="utf-8")
+    path = subject.folder / "README.md"
+    if not path.is_file():
+        return False, "has no README.md"
+    text = path.read_text(encoding="utf-8")
     facts = yaml.safe_load(text.split("---\n")[1]) if text.startswith("---\n") else {}
     missing = [name for name in ("library_name", "pipeline_tag", "tags") if name not in facts]
     return not missing, f"lacks {', '.join(missing)}" if missing else f"metadata: {', '.join(sorted(facts))}"
@@ -150,10 +156,6 @@ def _logits(subject: Subject) -> Found:
     found = [subject.logits(*pair) for pair in zip(subject.prompts, subject.answers, strict=True)]
     good = all(bool(logits.isfinite().all()) for logits in found)
     return good, f"{'finite' if good else 'not finite'} along {sum(map(len, found))} tokens of {len(found)} answers"
-
-
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 in_folder: tuple[Look, ...] = (_all_there, _configuration, _model_card)

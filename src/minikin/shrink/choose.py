@@ -4,13 +4,15 @@ Any layer can take the place of any other, with two exceptions: layers whose hea
 share keys and values. The latter see what one certain layer offers, so that one has to come along, in the same place.
 """
 
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from torch import Tensor
 
-from minikin.base.errors import PlanError
-from minikin.model.config import Config
+from minikin.base.errors import CheckpointError, PlanError
+from minikin.model.config import FULL, Config, alternating_layer_types
 from minikin.shrink.importance import Importance
 
 Positions = tuple[int, ...]
@@ -71,6 +73,36 @@ def matching_layers(scores: list[float], parent: Config, config: Config) -> Posi
             f"{config.num_kv_shared_layers} layers that share keys and values; ask for a shape more like the parent's"
         )
     return chosen
+
+
+@lru_cache
+def layer_kinds(like: Config, layers: int) -> tuple[tuple[str, ...], int]:
+    """layer_types for fewer layers, and how many of them share keys and values, such that `like` has layers for them.
+
+    The same rhythm of sliding and full layers, if that can be had; else the kinds of layers taken evenly from `like`.
+    """
+    share = like.num_kv_shared_layers * layers // like.num_hidden_layers
+    first_full = like.layer_types.index(FULL)
+    for kinds, shared in ((alternating_layer_types(layers, first_full), share), _taken_evenly(like, layers, share)):
+        with suppress(PlanError, CheckpointError):
+            config = replace(like, num_hidden_layers=layers, layer_types=kinds, num_kv_shared_layers=shared)
+            matching_layers([0.0] * like.num_hidden_layers, like, config)
+            return kinds, shared
+    return alternating_layer_types(layers, first_full), 0  # too few for what is tied together; refused where it is used
+
+
+def _taken_evenly(like: Config, layers: int, shared: int) -> tuple[tuple[str, ...], int]:
+    roles = [_role(like, layer) for layer in range(like.num_hidden_layers)]
+    offers = [layer for layer, role in enumerate(roles) if role == "offers"] if shared else []
+    own = [layer for layer, role in enumerate(roles) if role != "shares" and layer not in offers]
+    sharing = [layer for layer, role in enumerate(roles) if role == "shares"]
+    taken = _evenly(own, layers - shared - len(offers)) + offers + _evenly(sharing, shared)
+    return tuple(like.layer_types[layer] for layer in sorted(taken)), shared
+
+
+def _evenly(layers: list[int], count: int) -> list[int]:
+    """So many of them, the last one among them."""
+    return [layers[len(layers) * (place + 1) // count - 1] for place in range(max(0, min(count, len(layers))))]
 
 
 def _fits(parent: Config, at: int, config: Config, place: int) -> bool:

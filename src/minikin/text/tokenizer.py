@@ -30,6 +30,8 @@ class Tokenizer:
         if missing := [text for text in SPECIALS if text not in ids]:
             raise TokenizerError(f"tokenizer: has no {', '.join(missing)}; Gemma 4's special tokens are needed")
         self.pad_id, self.eos_id, self.bos_id, _, self.turn_start_id, self.turn_end_id = ids.values()
+        inner.no_truncation()
+        inner.no_padding()
         # text that happens to spell a special token is text
         inner.encode_special_tokens = True
         self._inner = inner
@@ -66,18 +68,21 @@ class Tokenizer:
         path = folder / TOKENIZER
         try:
             text = path.read_text(encoding="utf-8")
-            model = json.loads(text).get("model", {})
+            stored = json.loads(text)
         except FileNotFoundError as error:
-            raise TokenizerError(f"{folder}: has no {TOKENIZER}; this is not a member's folder") from error
+            raise TokenizerError(f"{folder}: has no {TOKENIZER}; without it there is no text") from error
         except (UnicodeDecodeError, json.JSONDecodeError) as error:
             raise TokenizerError(f"{path}: is damaged ({error}); build the member again") from error
+        model = stored.get("model") if isinstance(stored, dict) else None
+        if not isinstance(model, dict):
+            raise TokenizerError(f"{path}: holds no tokenizer; it was written by another program")
         # a prefix set here has made the library abort the whole process
         if model.get("type") != "BPE" or model.get("continuing_subword_prefix") or not model.get("byte_fallback"):
             raise TokenizerError(f"{path}: holds a {model.get('type')!r} tokenizer; only Gemma's kind of BPE is read")
         try:
             return cls(tokenizers.Tokenizer.from_str(text))
-        except TokenizerError as error:
-            raise TokenizerError(f"{path}: {error}") from error
+        except Exception as error:  # the library raises nothing more specific
+            raise TokenizerError(f"{path}: {' '.join(str(error).split())}") from error
 
     @classmethod
     def of_bytes(cls, vocab_size: int) -> "Tokenizer":
