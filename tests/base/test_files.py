@@ -154,3 +154,15 @@ def test_digests_tell_where_parts_end():
     assert digest("ab", "c") != digest("a", "bc")
     assert digest("a") == digest(b"a")
     assert json.loads(json.dumps(digest("a"))) == digest("a")
+
+
+def test_a_folder_leaves_alone_what_another_writes_beside_it(tmp_path):
+    abandoned = tmp_path / ".tmp-mini-999999999"
+    abandoned.mkdir()
+    with whole_folder(tmp_path / "mini-x") as other:
+        (other / "file").write_text("x")
+        with whole_folder(tmp_path / "mini") as mine:
+            (mine / "file").write_text("y")
+        assert (other / "file").read_text() == "x"
+    assert (tmp_path / "mini-x" / "file").read_text() == "x"
+    assert not abandoned.exists()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy
 import pytest
+import tokenizers
 import torch
 from fakes import corpus, mixture, tokenizer
 from hypothesis import given
@@ -171,3 +172,13 @@ def test_everybody_has_their_part_at_every_moment(shares):
         assert (abs(mine.cumsum() - expected) < len(shares)).all()
         assert turns[mine].tolist() == list(range(mine.sum()))
         assert mine.sum() > 90
+
+
+def test_a_tokenizer_that_cuts_or_pads_does_neither_here(tmp_path):
+    TOKENIZER.save(tmp_path, 64, "")
+    path = tmp_path / "tokenizer.json"
+    inner = tokenizers.Tokenizer.from_file(str(path))
+    inner.enable_truncation(4)
+    inner.enable_padding(length=50)
+    inner.save(str(path))
+    assert Tokenizer.load(tmp_path).encode("Der Mann geht in den Wald") == TOKENIZER.encode("Der Mann geht in den Wald")
