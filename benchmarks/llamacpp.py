@@ -23,18 +23,18 @@ from rich.table import Table
 
 from minikin.base.device import prepare
 from minikin.base.files import read_json
+from minikin.family.answering import test_questions
 from minikin.family.reading import checked
 from minikin.family.recipe import Recipe
-from minikin.family.supply import sources_of, test_records
+from minikin.family.supply import sources_of
 from minikin.measure.examine import fitted
-from minikin.measure.tasks import Question, questions, selections
+from minikin.measure.tasks import Question
 from minikin.model.checkpoint import load
 from minikin.model.decoder import Decoder
 from minikin.model.generate import generate
 from minikin.ship.gguf import Exported, export
 from minikin.ship.llamacpp import LlamaCpp
 from minikin.text.chat import encode_prompt
-from minikin.text.records import Dialogue
 from minikin.text.tokenizer import Tokenizer
 
 _QUESTIONS = 50
@@ -87,13 +87,7 @@ def _asked(recipe: Recipe, decoder: Decoder, tokenizer: Tokenizer) -> list[Asked
 
 def _questions(recipe: Recipe) -> list[Question]:
     """The first questions of all tasks in turn."""
-    by_task = []
-    for task in sources_of(recipe.data):
-        examples = test_records(recipe, task)
-        dialogues = [record for records in examples for record in records if isinstance(record, Dialogue)]
-        if dialogues:
-            examples = [[selection] for selection in selections(dialogues, recipe.seed)]
-        by_task.append([question for number, records in enumerate(examples) for question in questions(records, number)])
+    by_task = [test_questions(recipe, task) for task in sources_of(recipe.data)]
     return [question for question in chain(*zip_longest(*by_task)) if question is not None][:_QUESTIONS]
 
 

@@ -1,11 +1,14 @@
 """Tiny real things that tests share: a decoder, a tokenizer, packed rows. No mocks."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
+import pytest
 import torch
 
+from minikin.app.cli import main
 from minikin.model.checkpoint import save
 from minikin.model.config import FULL, SLIDING, Config
 from minikin.model.decoder import Decoder, initialized
@@ -106,3 +109,12 @@ def member(folder: Path, config: Config = TINY, seed: int = 1) -> Decoder:
     save(decoder, folder)
     tokenizer(config.vocab_size).save(folder, config.max_position_embeddings, chat_template())
     return decoder
+
+
+def minikin(capsys, monkeypatch, *words):
+    """Exit status, results and complaints of a command."""
+    monkeypatch.setattr(sys, "argv", ["minikin", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    return ended.value.code or 0, said.out, said.err

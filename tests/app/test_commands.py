@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+from fakes import minikin
 
-from minikin.app.cli import main
 from minikin.base.files import file_digest
 from minikin.measure.report import read_report, schema
 
@@ -45,15 +45,6 @@ TINY = [
 ]
 SETTINGS = [part for override in TINY for part in ("--set", override)]
 MEMBERS = ("full", "mini", "nano")
-
-
-def minikin(capsys, monkeypatch, *words):
-    """Exit status, results and complaints of a command."""
-    monkeypatch.setattr(sys, "argv", ["minikin", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr()
-    return ended.value.code or 0, said.out, said.err
 
 
 def process(*words, **options):

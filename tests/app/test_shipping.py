@@ -9,20 +9,10 @@ from pathlib import Path
 
 import fakes
 import pytest
+from fakes import minikin
 from gguf import GGUFReader
 
-from minikin.app.cli import main
-
 RECIPES = Path(__file__).parents[2] / "recipes"
-
-
-def minikin(capsys, monkeypatch, *words):
-    """Exit status, results and complaints of a command."""
-    monkeypatch.setattr(sys, "argv", ["minikin", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr()
-    return ended.value.code or 0, said.out, said.err
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from itertools import islice
 
 from minikin.base.files import write_text
+from minikin.family.recipe import Recipe
 from minikin.family.site import Site, answers_key, teacher_of, written_key
 from minikin.family.supply import sources_of, test_records, training_records
 from minikin.measure.examine import examine, fitted
@@ -56,7 +57,7 @@ def examine_member(site: Site, name: str, kind: str | None = None) -> None:
     with site.store.fresh(answers_name(name, kind), answers_key(site, name, kind), facts) as folder:
         lines = []
         for task in sources_of(recipe.data):
-            asked = _questions(site, task)
+            asked = test_questions(recipe, task)
             if not asked:
                 continue
             with site.log.bar(f"{title}: {task} test", len(asked)) as bar:
@@ -98,10 +99,10 @@ def _with_answer(record: Record, answer: str) -> Record:
             return record
 
 
-def _questions(site: Site, task: Task) -> list[Question]:
+def test_questions(recipe: Recipe, task: Task) -> list[Question]:
     """What is asked of every member; whole dialogues become selections among each other's last turns."""
-    examples = test_records(site.recipe, task)
+    examples = test_records(recipe, task)
     dialogues = [record for records in examples for record in records if isinstance(record, Dialogue)]
     if dialogues:
-        examples = [[selection] for selection in selections(dialogues, site.recipe.seed)]
+        examples = [[selection] for selection in selections(dialogues, recipe.seed)]
     return [question for number, records in enumerate(examples) for question in questions(records, number)]

@@ -165,7 +165,7 @@ def config_from(stored: Mapping[str, Any], where: str) -> Config:
 
 def _refuse_unknown(stored: Mapping[str, Any], where: str) -> None:
     for name, allowed in _REFUSED.items():
-        if stored.get(name, allowed) not in (allowed, _SAME_FOR_TEXT.get(name)):
+        if stored.get(name, allowed) not in (allowed, _SAME_FOR_TEXT.get(name, allowed)):
             raise CheckpointError(f"{where}: {name} = {stored[name]!r} is not supported; only {allowed!r} is")
     for name in sorted(set(stored) - {*_SAME, *_REFUSED, *_READ, *_SILENT}):
         if stored[name] not in (None, False):

@@ -50,7 +50,7 @@ class Identity:
 
 def read_identity(folder: Path, parameters: int, *, chats: bool) -> Identity:
     """What the model card, the provenance and the generation settings of a folder say."""
-    card, facts = _card(folder), _optional_json(folder / "provenance.json")
+    card, facts = card_metadata(folder), _optional_json(folder / "provenance.json")
     family, own = facts.get("recipe"), folder.resolve().name
     name = f"minikin {family} {own}" if family else own
     return Identity(
@@ -82,8 +82,8 @@ def _segments(name: str) -> str:
     return "-".join(parts) or "model"
 
 
-def _card(folder: Path) -> Mapping[str, Any]:
-    """The YAML between the first two lines of dashes of README.md."""
+def card_metadata(folder: Path) -> Mapping[str, Any]:
+    """The YAML between the first two lines of dashes of README.md; empty where there is none."""
     path = folder / "README.md"
     if not path.is_file():
         return {}

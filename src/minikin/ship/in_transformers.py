@@ -1,7 +1,6 @@
 """What is looked at in Transformers: the weights, the logits, the tokens and the prompts, beside ours."""
 
 import importlib
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,13 +12,13 @@ _WRONG = ("missing_keys", "unexpected_keys", "mismatched_keys")
 
 
 def _loads(subject: Subject) -> Found:
-    _, told = _model(subject)
+    _, told = subject.in_transformers
     wrong = {name: sorted(map(str, told[name])) for name in _WRONG if told[name]}
     return not wrong, str(wrong) if wrong else "every weight has its place, none is missing"
 
 
 def _logits(subject: Subject) -> Found:
-    model, _ = _model(subject)
+    model, _ = subject.in_transformers
     apart = 0.0
     for prompt, answer in zip(subject.prompts, subject.answers, strict=True):
         with torch.inference_mode():
@@ -38,13 +37,6 @@ def _chat_template(subject: Subject) -> Found:
     chats = [[{"role": "user", "content": text}] for text in QUESTIONS]
     encoded = (_their_tokenizer(subject).apply_chat_template(chat, add_generation_prompt=True) for chat in chats)
     return same_prompts(subject, [found["input_ids"] for found in encoded])
-
-
-@lru_cache(maxsize=1)
-def _model(subject: Subject) -> tuple[Any, dict[str, Any]]:
-    importlib.import_module("transformers.utils.logging").disable_progress_bar()
-    loader = importlib.import_module("transformers").AutoModelForCausalLM
-    return loader.from_pretrained(subject.folder, dtype=torch.float32, output_loading_info=True)
 
 
 def _their_tokenizer(subject: Subject) -> Any:

@@ -1,13 +1,13 @@
 """What is looked at in a member's own folder and in our own decoder, which is what others are compared with."""
 
+import importlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import torch
-import yaml
 from torch import Tensor
 
 from minikin.base.files import MANIFEST, read_json, verify
@@ -16,6 +16,7 @@ from minikin.model.decoder import Decoder
 from minikin.model.generate import generate
 from minikin.model.shards import weight_files
 from minikin.ship.gguf import export
+from minikin.ship.identity import card_metadata
 from minikin.ship.llamacpp import LlamaCpp
 from minikin.text.chat import Message, encode_prompt
 from minikin.text.tokenizer import Tokenizer
@@ -85,6 +86,13 @@ class Subject:
         hidden = self.decoder(tokens, torch.arange(tokens.shape[1])[None], torch.zeros_like(tokens))
         return self.decoder.logits(hidden)[0, len(prompt) - 1 :]
 
+    @cached_property
+    def in_transformers(self) -> tuple[Any, dict[str, Any]]:
+        """The member as Transformers loads it in float32, and what it tells of the loading."""
+        importlib.import_module("transformers.utils.logging").disable_progress_bar()
+        loader = importlib.import_module("transformers").AutoModelForCausalLM
+        return loader.from_pretrained(self.folder, dtype=torch.float32, output_loading_info=True)
+
     def in_llamacpp(self, kind: str) -> LlamaCpp:
         """The member as a GGUF file of a kind, loaded by llama.cpp; open until the checks are over."""
         if kind not in self._engines:
@@ -138,11 +146,7 @@ def _configuration(subject: Subject) -> Found:
 
 
 def _model_card(subject: Subject) -> Found:
-    path = subject.folder / "README.md"
-    if not path.is_file():
-        return False, "has no README.md"
-    text = path.read_text(encoding="utf-8")
-    facts = yaml.safe_load(text.split("---\n")[1]) if text.startswith("---\n") else {}
+    facts = card_metadata(subject.folder)
     missing = [name for name in ("library_name", "pipeline_tag", "tags") if name not in facts]
     return not missing, f"lacks {', '.join(missing)}" if missing else f"metadata: {', '.join(sorted(facts))}"
 

@@ -56,9 +56,8 @@ def matching_layers(scores: list[float], parent: Config, config: Config) -> Posi
 
     Dynamic programming over places and layers. Raises PlanError if no choice of layers fits.
     """
-    best: list[tuple[float, Positions]] = [(0.0, ())] * (
-        len(scores) + 1
-    )  # by how many of the parent's layers were seen
+    # the best choice for the places so far, by how many of the parent's layers it may use
+    best: list[tuple[float, Positions]] = [(0.0, ())] * (len(scores) + 1)
     for place in range(config.num_hidden_layers):
         longer: list[tuple[float, Positions]] = [(_NEVER, ())]
         for at, score in enumerate(scores):
