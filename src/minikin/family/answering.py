@@ -10,6 +10,7 @@ from minikin.family.site import Site, answers_key, teacher_of, written_key
 from minikin.family.supply import sources_of, test_records, training_records
 from minikin.measure.examine import examine, fitted
 from minikin.measure.records import Answer
+from minikin.measure.select import Select, by_likelihood, by_likeness
 from minikin.measure.tasks import Question, questions, selections
 from minikin.model.checkpoint import load
 from minikin.model.decoder import Decoder
@@ -67,6 +68,7 @@ def examine_member(site: Site, name: str, kind: str | None = None) -> None:
                     asked,
                     batch=recipe.measure.batch,
                     max_new_tokens=recipe.measure.max_new_tokens,
+                    select=selector(recipe),
                     watch=bar.at,
                 )
             lines += [json.dumps(asdict(answer), ensure_ascii=False) for answer in answers]
@@ -100,9 +102,18 @@ def _with_answer(record: Record, answer: str) -> Record:
 
 
 def test_questions(recipe: Recipe, task: Task) -> list[Question]:
-    """What is asked of every member; whole dialogues become selections among each other's last turns."""
-    examples = test_records(recipe, task)
+    """What is asked of every member."""
+    return questions_of(test_records(recipe, task), recipe.seed)
+
+
+def selector(recipe: Recipe) -> Select:
+    """How members choose among replies: as they learned it."""
+    return by_likeness if recipe.data.replies_told_apart else by_likelihood
+
+
+def questions_of(examples: list[list[Record]], seed: int) -> list[Question]:
+    """Questions of examples, one example a list; whole dialogues become selections among each other's last turns."""
     dialogues = [record for records in examples for record in records if isinstance(record, Dialogue)]
     if dialogues:
-        examples = [[selection] for selection in selections(dialogues, recipe.seed)]
+        examples = [[selection] for selection in selections(dialogues, seed)]
     return [question for number, records in enumerate(examples) for question in questions(records, number)]

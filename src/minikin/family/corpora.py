@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 
 from minikin.family.fields import MAX_POSITIONS, Count, Share, Source, Strict
+from minikin.text.sources import Task
 
 
 def _weighed(value: Any) -> Any:
@@ -31,6 +32,15 @@ class Data(Strict):
         description="Held-out response selection, dialogue only; answers are then scored on it, not on test.",
     )
     both_directions: bool = Field(default=False, description="Learn and test every translation both ways.")
+    every_speaker: bool = Field(default=False, description="Learn every dialogue from the view of each who speaks.")
+    prompt_weight: Share | None = Field(
+        default=None, description="What a token that is not the answer counts here; data.prompt_weight if not said."
+    )
+    reply_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="Dialogue: what telling the true reply from the batch's others counts in the loss.",
+    )
 
     @model_validator(mode="after")
     def _test_is_not_trained_on(self) -> "Data":
@@ -60,12 +70,21 @@ class Corpora(Strict):
         for task in ("translation", "summarization", "text"):
             if (data := getattr(self, task)) and data.select:
                 raise ValueError(f"{task}.select: response selection is for dialogue")
+        for task in ("translation", "summarization", "text"):
+            if (data := getattr(self, task)) and data.reply_weight:
+                raise ValueError(f"{task}.reply_weight: replies are told apart in dialogue")
         if not self.examined:
             raise ValueError("no task has a test; give translation.test, summarization.test or dialogue.test")
         return self
 
     @property
-    def examined(self) -> tuple[str, ...]:
+    def replies_told_apart(self) -> bool:
+        """Whether members learn to tell the true reply from others, by vectors."""
+        return self.dialogue is not None and self.dialogue.reply_weight > 0
+
+    @property
+    def examined(self) -> tuple[Task, ...]:
         """The tasks that members are scored on."""
-        tasks = {name: getattr(self, name) for name in ("translation", "summarization", "dialogue")}
-        return tuple(name for name, data in tasks.items() if data and (data.test or data.select))
+        tasks: tuple[Task, ...] = ("translation", "summarization", "dialogue")
+        found: dict[Task, Data | None] = {task: getattr(self, task) for task in tasks}
+        return tuple(task for task, data in found.items() if data and (data.test or data.select))

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Literal
 
 from minikin.base.files import file_digest
+from minikin.base.seeds import seed_for
 from minikin.family.corpora import Corpora, Data
 from minikin.family.recipe import Recipe
-from minikin.text.records import Record, Translation
-from minikin.text.sources import Task, present, read, read_hub, reversed_direction
+from minikin.text.records import Dialogue, Record, Translation
+from minikin.text.sources import Task, present, read, read_hub, reversed_direction, views_of_others
 from minikin.text.village import village
 
 Split = Literal["train", "test"]
-_WATCHED = 400  # examples a source
+# of a source that is read, every twentieth record is held back while there are fewer than these: watched while
+# training, never trained on, and no part of any test
+_WATCHED_EVERY, _MOST_WATCHED = 20, 200
 
 
 def sources_of(data: Corpora) -> dict[Task, Data]:
@@ -36,7 +39,15 @@ def training_records(recipe: Recipe, task: Task) -> Iterator[Record]:
 def training_sources(recipe: Recipe, task: Task) -> list[Iterator[Record]]:
     """The training records of each source of a task."""
     data = sources_of(recipe.data)[task]
-    return [_directed(_read(recipe, weighed.source, task, "train"), data) for weighed in data.train]
+    return [_directed(_unwatched(recipe, weighed.source, task), data) for weighed in data.train]
+
+
+def watched_records(recipe: Recipe, task: Task) -> Iterator[list[Record]]:
+    """What is held back of the training sources to watch a training by; a record and its reversal as one list."""
+    data = sources_of(recipe.data)[task]
+    for weighed in data.train:
+        for record in _watched(recipe, weighed.source, task):
+            yield list(_directed([record], data))
 
 
 def test_records(recipe: Recipe, task: Task) -> list[list[Record]]:
@@ -48,13 +59,6 @@ def test_records(recipe: Recipe, task: Task) -> list[list[Record]]:
     kind: Task = "selection" if data.select else task
     records = _first(recipe, data.select or data.test, kind, recipe.measure.max_examples)
     return [list(_directed([record], data)) for record in records]
-
-
-def held_out_records(recipe: Recipe, task: Task) -> Iterator[Record]:
-    """What the loss is watched on while training, the first of each source: the test, else the selections."""
-    data = sources_of(recipe.data)[task]
-    kind: Task = task if data.test else "selection"
-    return _directed(_first(recipe, data.test or data.select, kind, _WATCHED), data)
 
 
 def fingerprint(recipe: Recipe, source: str) -> str:
@@ -69,11 +73,36 @@ def _first(recipe: Recipe, sources: Iterable[str], kind: Task, count: int) -> It
         yield from islice(_read(recipe, source, kind, "test"), count)
 
 
+def _unwatched(recipe: Recipe, source: str, task: Task) -> Iterator[Record]:
+    records = _read(recipe, source, task, "train")
+    if is_village(source):
+        return records
+    return (record for number, record in enumerate(records) if not _is_watched(number))
+
+
+def _watched(recipe: Recipe, source: str, task: Task) -> Iterator[Record]:
+    if is_village(source):  # it has as many held-out meanings as one likes: another seed gives others than the test's
+        return village(task, _MOST_WATCHED, split="test", seed=seed_for(recipe.seed, "watched"))
+    records = islice(_read(recipe, source, task, "train"), _WATCHED_EVERY * _MOST_WATCHED)
+    return (record for number, record in enumerate(records) if _is_watched(number))
+
+
+def _is_watched(number: int) -> bool:
+    return number % _WATCHED_EVERY == _WATCHED_EVERY - 1 and number < _WATCHED_EVERY * _MOST_WATCHED
+
+
 def _directed(records: Iterable[Record], data: Data) -> Iterator[Record]:
     for record in records:
         yield record
         if data.both_directions and isinstance(record, Translation):
             yield reversed_direction(record)
+        if data.every_speaker and isinstance(record, Dialogue):
+            yield from views_of_others(record)
+
+
+def is_village(source: str) -> bool:
+    """Whether a source is the built-in one."""
+    return source.startswith("village:")
 
 
 def _read(recipe: Recipe, source: str, task: Task, split: Split) -> Iterator[Record]:
