@@ -4,15 +4,13 @@ from collections.abc import Callable, Sequence
 
 from minikin.measure.tasks import Question
 from minikin.model.decoder import Decoder
-from minikin.model.embed import reply_likeness
+from minikin.model.embed import LONGEST_REPLY, reply_likeness
 from minikin.model.generate import reply_log_probabilities
 from minikin.text.chat import encode_prompt, encode_reply
 from minikin.text.tokenizer import Tokenizer
 
 # questions with candidates and their prompts → which candidate is chosen for each
 Select = Callable[[Decoder, Tokenizer, Sequence[Question], Sequence[Sequence[int]]], list[int]]
-
-_LONGEST = 48  # tokens of a reply that are read, as in training
 
 
 def by_likelihood(
@@ -33,7 +31,7 @@ def by_likeness(
     """The reply whose vector is nearest to the conversation's, as members learn it with `reply_weight`."""
     distinct = list(dict.fromkeys(text for question in asked for text in question.candidates))
     places = {text: place for place, text in enumerate(distinct)}
-    said = [encode_reply(tokenizer, text)[:_LONGEST] for text in distinct]
+    said = [encode_reply(tokenizer, text)[:LONGEST_REPLY] for text in distinct]
     scores = reply_likeness(decoder, prompts, encode_prompt(tokenizer, ()), said)
     mine = ([places[text] for text in question.candidates] for question in asked)
     return [int(row[candidates].argmax()) for row, candidates in zip(scores, mine, strict=True)]

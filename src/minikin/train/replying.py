@@ -13,10 +13,9 @@ from torch.nn import functional
 
 from minikin.base.shapes import Hidden
 from minikin.model.decoder import Decoder
-from minikin.model.embed import Replies, embedded, likeness, replies
+from minikin.model.embed import LONGEST_REPLY, Replies, embedded, likeness, replies
 from minikin.text.batches import Batch
 
-_LONGEST = 48  # tokens of a reply that are read
 _LEAST = 2  # different replies, to be told apart
 
 
@@ -49,7 +48,7 @@ def exchange(batch: Batch, opening: Sequence[int]) -> Exchange | None:
     answering = batch.positions[begins[:, 0], begins[:, 1]] > 0
     begins, ends = begins[answering], ends[answering]
     found = zip(begins.tolist(), ends.tolist(), strict=True)
-    said = [tuple(batch.targets[row, begin : min(end, begin + _LONGEST)].tolist()) for (row, begin), end in found]
+    said = [tuple(batch.targets[row, begin : min(end, begin + LONGEST_REPLY)].tolist()) for (row, begin), end in found]
     numbers = {reply: number for number, reply in enumerate(dict.fromkeys(said))}
     if len(numbers) < _LEAST:
         return None
