@@ -34,6 +34,12 @@ MISTAKES = {
     "seed=true": r"seed: found True; input should be a valid integer",
     "name='a b'": r"name: found 'a b'; string should match pattern",
     "member.mini.train.tokens=5": r"member\.mini: give either train or distill",
+    "member.full={shape = {hidden_size = 8}}": r"member\.full\.shape\.num_hidden_layers: ",
+    "member.full.on_policy={tokens = 5}": r"member\.full: on_policy needs a teacher",
+    "member.nano.on_policy={tokens = 5, teacher = 'me'}": r"member\.nano\.on_policy\.teacher: no member 'me' comes",
+    "member.full.train.dropout='much'": r"member\.full\.train\.dropout",
+    "member.full.train.weight_decay=-1": r"member\.full\.train\.weight_decay",
+    "data.translation.reply_weight=1.0": r"data: translation\.reply_weight: replies are told apart in dialogue",
     "tokenizer.vocab_size=1001": r"tokenizer\.vocab_size: found 1001; input should be a multiple of 8",
 }
 
@@ -67,7 +73,7 @@ def test_a_test_that_is_trained_on_is_told():
         checked(changed(data=data), "recipe")
 
 
-@pytest.mark.parametrize("name", ["data", "answers", "held_out", "../x", "A"])
+@pytest.mark.parametrize("name", ["data", "answers", "distilled", "../x", "A"])
 def test_a_member_cannot_be_called_everything(name):
     fields = changed()
     fields["member"] = {name: fields["member"]["full"]}

@@ -113,8 +113,10 @@ class Member(Strict):
             )
         if self.origin is None and (self.shape is None) != budgets:
             raise ValueError("give either a shape or budgets (compute, memory)")
-        if self.origin is None and (self.train is None) == (self.distill is None):
+        if self.train and self.distill:
             raise ValueError("give either train or distill")
+        if self.origin is None and self.parent is None and self.train is None:
+            raise ValueError("give train, or a parent to be cut from")
         if self.on_policy is not None and not (self.distill or (self.train and self.on_policy.teacher)):
             raise ValueError("on_policy needs a teacher to judge answers, after distill or train")
         if self.distill is not None and self.parent is None:
