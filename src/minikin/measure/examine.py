@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 
+import torch
+
 from minikin.measure.records import Answer
 from minikin.measure.tasks import Question
 from minikin.model.decoder import Decoder
-from minikin.model.generate import generate, reply_log_probabilities
+from minikin.model.decoding import Decoding, decode_batches
+from minikin.model.generate import reply_log_probabilities
 from minikin.text.chat import encode_prompt, encode_reply
 from minikin.text.tokenizer import Tokenizer
 
@@ -17,30 +20,26 @@ def examine(
     tokenizer: Tokenizer,
     asked: Sequence[Question],
     *,
+    decoding: Decoding,
+    generator: torch.Generator,
     batch: int,
-    max_new_tokens: int,
     watch: Callable[[int], None],
 ) -> list[Answer]:
-    """Greedy answers to all questions, in their order; `watch` hears how many are answered."""
-    prompts = [fitted(encode_prompt(tokenizer, question.prompt), decoder, max_new_tokens) for question in asked]
-    outputs: dict[int, str] = {}
-    # prompts of similar length share a batch: less padding
-    order = sorted(range(len(asked)), key=lambda index: len(prompts[index]))
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        replies = generate(decoder, [prompts[index] for index in chosen], max_new_tokens)
-        outputs.update({index: tokenizer.decode(reply) for index, reply in zip(chosen, replies, strict=True)})
-        watch(len(outputs))
+    """Answers to all questions, in their order; `watch` hears how many are answered."""
+    whole = [encode_prompt(tokenizer, question.prompt) for question in asked]
+    prompts = [fitted(prompt, decoder, decoding.max_new_tokens) for prompt in whole]
+    replies = decode_batches(decoder, prompts, decoding, generator, batch=batch, watch=watch)
     return [
         Answer(
             task=question.task,
             example=question.example,
             group=question.group,
             source=question.source,
-            output=outputs[index],
+            output=tokenizer.decode(replies[index]),
             references=question.references,
             candidates=len(question.candidates),
             hit=_hit(decoder, tokenizer, prompts[index], question) if question.candidates else None,
+            cut=len(prompts[index]) < len(whole[index]),
         )
         for index, question in enumerate(asked)
     ]
