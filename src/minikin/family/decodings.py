@@ -21,7 +21,7 @@ class TaskDecoding(Strict):
         default=1.0,
         ge=-10,
         le=10,
-        description="Beams compare log p / length to this power: 0 sums, 1 means, more for longer answers.",
+        description="Beams compare log p / length to this power: 0 is the sum, 1 the mean.",
     )
     temperature: float = Field(default=0.0, ge=0, description="0 takes the likeliest token; above, tokens are drawn.")
     top_k: int = Field(default=0, ge=0, description="Draw from this many likeliest tokens; 0 for all.")

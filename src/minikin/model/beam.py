@@ -1,7 +1,7 @@
 """Beam search: the likeliest answer among several that are written side by side, batched over prompts.
 
-The search is that of Transformers with `early_stopping="never"`: a score is Σ log p / length^length_penalty, the end token
-counted (Wu et al. 2016, eq. 14, with |Y|^α for their lp and no coverage); a beam that ends frees its place for another.
+The search is that of Transformers with `early_stopping="never"`. A score is Σ log p / length^length_penalty, the end
+token counted (Wu et al. 2016, eq. 14, with |Y|^α for their lp and no coverage); a beam that ends frees its place.
 """
 
 from collections.abc import Sequence
