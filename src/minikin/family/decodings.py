@@ -8,7 +8,7 @@ from minikin.model.decoding import Decoding
 
 
 class TaskDecoding(Strict):
-    """How answers of one task are written: by members in the test, by a teacher for its student.
+    """How answers of translation, summarization or dialogue are written: by members and by teachers.
 
     Names are Transformers'. Greedy if nothing is said; a temperature draws, beams search.
     """
