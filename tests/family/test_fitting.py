@@ -98,6 +98,15 @@ def test_a_task_score_is_between_0_and_100_and_the_same_twice(prepared):
     assert 0 <= score(decoder) == score(decoder) <= 100
 
 
+def test_how_answers_are_written_is_part_of_them(tmp_path):
+    plain, written = site(tmp_path), "member.nano.distill.teacher_answers=8"
+    for setting in ("num_beams=4", "no_repeat_ngram_size=3", "max_new_tokens=9"):
+        changed = f"measure.decoding.summarization.{setting}"
+        assert answers_key(plain, "full") != answers_key(site(tmp_path, changed), "full")
+        assert member_key(plain, "nano") == member_key(site(tmp_path, changed), "nano")
+        assert member_key(site(tmp_path, written), "nano") != member_key(site(tmp_path, written, changed), "nano")
+
+
 def test_a_source_is_known_by_what_it_held_when_the_build_began(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "before"}\n')

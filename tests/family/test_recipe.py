@@ -30,6 +30,13 @@ MISTAKES = {
     "member.data.parent='full'": r"member\.data: give either a shape or budgets",
     "member.nano.distill.hidden_weight=0.1": r"member\.nano: distill\.hidden_weight: .* the parent's as teacher",
     "measure.max_new_tokens=2048": r"measure\.max_new_tokens: found 2048; input should be less than or equal to 1024",
+    "measure.decoding.dialogue={num_beams=4, temperature=0.7}": (
+        r"measure\.decoding\.dialogue: num_beams is 4 and temperature 0\.7: beams search, a temperature draws"
+    ),
+    "measure.decoding.translation.top_p=0.9": r"measure\.decoding\.translation: top_p: nothing is drawn at",
+    "measure.decoding.summarization.length_penalty=0.6": r"measure\.decoding\.summarization: length_penalty is 0\.6",
+    "measure.decoding.dialog.top_k=1": r"measure\.decoding\.dialog: unknown field; did you mean 'dialogue'\?",
+    "measure.decoding.dialogue.beams=1": r"measure\.decoding\.dialogue\.beams: unknown field; did you mean 'num_beams",
     "threads='2'": r"threads: found '2'; input should be a valid integer",
     "seed=true": r"seed: found True; input should be a valid integer",
     "name='a b'": r"name: found 'a b'; string should match pattern",

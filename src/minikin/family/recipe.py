@@ -9,8 +9,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from minikin.family.corpora import Corpora
+from minikin.family.decodings import Decodings
 from minikin.family.fields import MAX_POSITIONS, Count, Ratio, Share, Strict
 from minikin.family.learning import Distillation, OnPolicy, Optimization
+from minikin.model.decoding import Decoding
 
 _RESERVED = ("answers", "data", "distilled", "written")  # folders of a family that are no members
 
@@ -136,6 +138,11 @@ class Measure(Strict):
     precisions: list[Literal["q8_0", "q4_0"]] = Field(
         default=["q8_0", "q4_0"], description="Types of GGUF files whose rounded weights are examined as well."
     )
+    decoding: Decodings = Decodings()
+
+    def decoding_of(self, task: str) -> Decoding:
+        """How answers of a task are written; plain text has none."""
+        return getattr(self.decoding, task).settings(self.max_new_tokens)
 
 
 class Recipe(Strict):

@@ -97,21 +97,20 @@ def answers_key(site: Site, name: str, kind: str | None = None) -> str:
         task: [data.both_directions, *(site.fingerprints[source] for source in data.select or data.test)]
         for task, data in sources_of(site.recipe.data).items()
     }
-    limits = (measure.max_examples, measure.max_new_tokens, measure.batch)
+    written = {task: asdict(measure.decoding_of(task)) for task in site.recipe.data.examined}
+    limits = (measure.max_examples, measure.batch, written)
     rounding = rounding_key(site.planned[name].config, kind) if kind else ""
     return digest(_VERSION, member_key(site, name), json.dumps(told), json.dumps(limits), rounding)
 
 
 def written_key(site: Site, name: str) -> str:
     """Key of what a member's teacher wrote for it."""
-    distill = site.recipe.member[name].distill
-    assert distill is not None
-    return digest(
-        _VERSION,
-        member_key(site, teacher_of(site.recipe.member[name])),
-        str(distill.teacher_answers),
-        str(site.recipe.measure.max_new_tokens),
-    )
+    member, measure = site.recipe.member[name], site.recipe.measure
+    assert member.distill is not None
+    tasks = [task for task in sources_of(site.recipe.data) if task != "text"]
+    written = {task: asdict(measure.decoding_of(task)) for task in tasks}
+    limits = (member.distill.teacher_answers, measure.batch, written)
+    return digest(_VERSION, member_key(site, teacher_of(member)), json.dumps(limits))
 
 
 def teacher_of(member: Member) -> str:
