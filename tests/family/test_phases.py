@@ -15,6 +15,7 @@ from minikin.family.site import distilled_name
 from minikin.model.checkpoint import load
 
 TINY = [
+    "threads=1",
     "data.dialogue.reply_weight=0.5",
     "member.full.shape.hidden_size=32",
     "member.full.shape.num_hidden_layers=2",
