@@ -10,7 +10,7 @@ from minikin.family.site import Site, answers_key, teacher_of, written_key
 from minikin.family.supply import sources_of, test_records, training_records
 from minikin.measure.examine import examine, fitted
 from minikin.measure.records import Answer
-from minikin.measure.tasks import Question, questions, selections
+from minikin.measure.tasks import Question, questions, selections, with_complexity
 from minikin.model.checkpoint import load
 from minikin.model.decoder import Decoder
 from minikin.model.generate import generate
@@ -100,9 +100,15 @@ def _with_answer(record: Record, answer: str) -> Record:
 
 
 def test_questions(recipe: Recipe, task: Task) -> list[Question]:
-    """What is asked of every member; whole dialogues become selections among each other's last turns."""
-    examples = test_records(recipe, task)
+    """What is asked of every member; whole dialogues become selections among each other's last turns.
+
+    Where a task has several sources, each is a group of its own.
+    """
+    by_source = test_records(recipe, task)
+    examples = [records for found in by_source.values() for records in found]
+    origins = [name if len(by_source) > 1 else "" for name, found in by_source.items() for _ in found]
     dialogues = [record for records in examples for record in records if isinstance(record, Dialogue)]
     if dialogues:
         examples = [[selection] for selection in selections(dialogues, recipe.seed)]
-    return [question for number, records in enumerate(examples) for question in questions(records, number)]
+    told = enumerate(zip(examples, origins, strict=True))
+    return with_complexity([asked for number, (each, origin) in told for asked in questions(each, number, origin)])

@@ -14,6 +14,8 @@ from minikin.family.recipe import Optimization
 from minikin.family.site import Site, data_key, held_out_key, member_key
 from minikin.family.supply import held_out_records, sources_of, training_sources
 from minikin.measure.limits import words
+from minikin.measure.overfitting import parted
+from minikin.measure.records import CurvePoint
 from minikin.model.checkpoint import save
 from minikin.model.decoder import Decoder
 from minikin.text.chat import chat_template, messages
@@ -22,7 +24,7 @@ from minikin.text.records import Record
 from minikin.text.tokenizer import Tokenizer
 from minikin.train.loop import Run, fit
 from minikin.train.optimizer import Optimizers, Schedule
-from minikin.train.state import States
+from minikin.train.state import Reached, States
 
 _LOOKS = 10
 
@@ -90,9 +92,17 @@ def _train(site: Site, name: str, optimization: Optimization) -> None:
             bar.at(step, f"loss {loss:.3f} · {speed:,.0f} tokens/s")
 
         reached = fit(decoder, objective(site, member, kept), optimizers, run, states, watch)
+    _warn(site, name, reached)
     decoder.eval()
     seen = losses(decoder, rows.recent(reached.steps, WATCHED_ROWS))
     _keep(site, name, decoder, provenance(site, name, reached, rows, seen))
+
+
+def _warn(site: Site, name: str, reached: Reached) -> None:
+    """Say which tasks the member began to learn by heart."""
+    curve = [CurvePoint(tokens=point.tokens, loss=point.loss, held_out=point.held_out) for point in reached.curve]
+    for told in parted(curve):
+        site.log.say(f"warning: {name}: {told}")
 
 
 def _keep(site: Site, name: str, decoder: Decoder, facts: dict[str, Any]) -> None:

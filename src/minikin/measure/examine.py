@@ -41,6 +41,7 @@ def examine(
             references=question.references,
             candidates=len(question.candidates),
             hit=_hit(decoder, tokenizer, prompts[index], question) if question.candidates else None,
+            complexity=question.complexity,
         )
         for index, question in enumerate(asked)
     ]
