@@ -58,7 +58,8 @@ def quality_promise(
     }
     weakest = min(retention, key=lambda metric: (_RANKS.index(verdicts[metric]), retention[metric].value))
     kept = retention[weakest]
-    reason = f"{weakest} {TOO_CLOSE}" if weakest in too_close else "too few answers" if kept.n < _LEAST else ""
+    few = f"fewer than {_LEAST} answers" if kept.n < _LEAST else ""
+    reason = f"the first member's {weakest} {TOO_CLOSE}" if weakest in too_close else few
     return Verdicted(
         name=name,
         target=target,

@@ -27,7 +27,10 @@ def promise_sentence(member: str, first: str, promise: Verdicted) -> str:
 
 
 def least_kept(report: FamilyReport, name: str, task: str) -> str:
-    """On which part of a task's test a member keeps least of the first, if that is clearly less than in all."""
+    """On which part of a task's test a member keeps least of the first, if that is clearly less than in all.
+
+    Parts on which it keeps everything are none, however much better it is elsewhere.
+    """
     first, member, metric = next(iter(report.members)), report.members[name], metrics_of(task)[0].name
     reference, overall = report.members[first], member.retention[task][metric].value
     chance = report.chance[metric]
@@ -36,7 +39,7 @@ def least_kept(report: FamilyReport, name: str, task: str) -> str:
     worse = [
         bucket
         for bucket, theirs in zip(member.limits, reference.limits, strict=True)
-        if bucket.task == task and comparable(theirs.score, chance) and bucket.retention.high < overall
+        if bucket.task == task and comparable(theirs.score, chance) and bucket.retention.high < min(1, overall)
     ]
     if not worse:
         return f"On no part of {task} does {name} keep clearly less of {first} than in all ({overall:.1%})."
