@@ -39,10 +39,9 @@ def _names(folder: Path) -> set[str]:
 def _shorter(recipe: Recipe) -> dict[str, str]:
     """The absolute paths that a recipe names, longest first, and what says the same without the machine."""
     root = Path(recipe.data.root)
-    data = sources_of(recipe.data).values()
-    named = [
-        source for each in data for source in (*(weighed.source for weighed in each.train), *each.test, *each.select)
-    ]
+    named: list[str] = []
+    for data in sources_of(recipe.data).values():
+        named += [*(weighed.source for weighed in data.train), *data.test, *data.select]
     found = {path: _inside(path, root) for path in map(Path, named) if path.is_absolute()}
     if recipe.origin and Path(recipe.origin).is_absolute():
         found[Path(recipe.origin)] = Path(recipe.origin).name
