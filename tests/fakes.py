@@ -1,8 +1,8 @@
-"""Tiny real things that tests share: a decoder, a tokenizer, packed rows. No mocks."""
+"""Tiny real things that tests share: a decoder, a tokenizer, packed rows, a report. No mocks."""
 
 import io
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 
@@ -16,6 +16,19 @@ from minikin.family.plan import plan
 from minikin.family.reading import read_recipe
 from minikin.family.site import Site
 from minikin.family.store import Store
+from minikin.measure.records import (
+    Answer,
+    Bucket,
+    CurvePoint,
+    Efficiency,
+    FamilyReport,
+    Interval,
+    Kept,
+    MemberReport,
+    Sample,
+    Training,
+)
+from minikin.measure.retention import quality_promise
 from minikin.model.checkpoint import save
 from minikin.model.config import FULL, SLIDING, Config
 from minikin.model.decoder import Decoder, initialized
@@ -151,3 +164,93 @@ def site(folder, *overrides):
     recipe = read_recipe(_VILLAGE, [*_SMALL, *overrides])
     log = Log(folder / "log.jsonl", Console(file=io.StringIO()))
     return Site(recipe=recipe, planned=plan(recipe), store=Store(folder), log=log)
+
+
+def interval(value, low=None, high=None, n=100):
+    """An interval that is as wide as is said, or has no width."""
+    return Interval(value=value, low=value if low is None else low, high=value if high is None else high, n=n)
+
+
+def answers(task, outputs, references=None):
+    """One answer an output, each of an example of its own; the references are the outputs if none are given."""
+    told = references or [(output,) for output in outputs]
+    return [
+        Answer(task=task, example=number, group="", source="a b c", output=output, references=each)
+        for number, (output, each) in enumerate(zip(outputs, told, strict=True))
+    ]
+
+
+def _reported(share, scores, limits):
+    """A member that keeps a share of what scores 50 BLEU on two sources, and of 5 hits@1, which is chance."""
+    kept = {"translation": {"bleu": interval(share)}, "dialogue": {"hits@1": interval(share)}}
+    groups = {"one en-de": {"bleu": interval(60 * share)}, "two en-de": {"bleu": interval(40 * share)}}
+    curve = [(100, 2.0), (1_000_000, 1.0), (2_000_000, 1.2)]
+    return MemberReport(
+        parent=None,
+        shape=asdict(TINY),
+        efficiency=Efficiency(
+            parameters=3,
+            multiplied=2,
+            looked_up=1,
+            flops_per_token=4,
+            bytes={"16": 6, "8": 3, "4": 2},
+            file_bytes=12,
+            kv_bytes_per_token=1,
+            peak_rss_bytes=9,
+            decode_tokens_per_second=1,
+            prefill_tokens_per_second=1,
+            how="asked",
+        ),
+        scores=scores,
+        retention=kept,
+        group_scores={"translation": groups},
+        group_retention={"translation": {group: {"bleu": interval(share)} for group in groups}},
+        promises=(quality_promise("translation", 0.5, kept["translation"]),),
+        training=Training(
+            tokens=2_000_000,
+            flops=9,
+            seconds=1,
+            objective="next token",
+            gap={"translation": 0.25},
+            epochs={"translation one": 1.5},
+            kept=Kept(name="step 70", scores={"step 70": 1.0}),
+            curve=tuple(CurvePoint(tokens=at, loss=1.0, held_out={"translation": loss}) for at, loss in curve),
+        ),
+        limits=limits,
+        precisions={},
+    )
+
+
+def report():
+    """A family of two whose second member keeps half, and least of long inputs."""
+
+    def part(label, share, high):
+        score, kept = interval(50 * share), interval(share, share, high)
+        return Bucket(task="translation", by="length", label=label, score=score, retention=kept)
+
+    def scores(share):
+        hits = interval(5 * share, 3 * share, 8 * share)
+        return {"translation": {"bleu": interval(50 * share)}, "dialogue": {"hits@1": hits}}
+
+    return FamilyReport(
+        recipe="fake",
+        recipe_digest="0" * 64,
+        machine={"processor": "slide rule", "threads": 1, "torch": "2"},
+        how={},
+        chance={"bleu": 1.0, "hits@1": 5.0},
+        members={
+            "full": _reported(1.0, scores(1.0), (part("1–9", 1.0, 1.0), part("10–20", 1.0, 1.0))),
+            "nano": _reported(0.5, scores(0.5), (part("1–9", 0.7, 0.8), part("10–20", 0.3, 0.4))),
+        },
+        samples=(
+            Sample(
+                kind="hurts most",
+                task="translation",
+                source="Das ist <b>alt</b>.",
+                reference="This is old.",
+                outputs={"full": "This is old.", "nano": "This was <i>new</i>."},
+                scores={"full": 100.0, "nano": 30.0},
+                hits={},
+            ),
+        ),
+    )

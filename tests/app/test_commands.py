@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -91,7 +92,7 @@ def test_a_build_leaves_what_its_readers_expect(family):
     page = (family / "report.html").read_text()
     assert "<script" not in page
     assert "http://www.w3.org" in page
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 6
 
 
 def test_the_report_is_what_its_schema_says(family):
@@ -104,6 +105,10 @@ def test_the_report_is_what_its_schema_says(family):
         assert kept.n == 12
         assert member["efficiency"]["peak_rss_bytes"] > 1e8
     full = report.members["full"]
+    assert list(full.group_scores) == ["translation"]
+    assert list(full.group_scores["translation"]) == list(full.group_retention["translation"]) == ["de-en", "en-de"]
+    assert {bucket.by for bucket in full.limits if bucket.task == "translation"} == {"length", "rarity", "complexity"}
+    assert full.training.epochs.keys() == {"translation", "summarization", "dialogue", "text"}
     for task, metrics in full.retention.items():
         for metric, kept in metrics.items():
             # of a score of nothing nothing can be kept
@@ -116,6 +121,30 @@ def test_the_report_is_what_its_schema_says(family):
         "memory",
         "compute",
     }
+
+
+def test_a_report_is_kept_without_paths_of_the_machine(family, tmp_path, capsys, monkeypatch):
+    saved = tmp_path / "results"
+    for _ in range(2):
+        status, said, complaints = minikin(capsys, monkeypatch, "report", family, "--save", saved)
+        assert status == 0, complaints
+        assert f"report: {saved / 'report.html'}" in said
+        assert {path.name for path in saved.iterdir()} == {"report.json", "report.html", "recipe.json", "manifest.json"}
+        for path in saved.iterdir():
+            assert not re.search(r'["( ]/\w', path.read_text()), path
+    assert read_report(saved).members == read_report(family).members
+    recipe = json.loads((saved / "recipe.json").read_text())
+    assert recipe["data"]["root"] == "."
+    assert recipe["member"] == json.loads((family / "recipe.json").read_text())["member"]
+
+
+def test_a_report_is_not_kept_where_something_else_is(family, tmp_path, capsys, monkeypatch):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for place, found in ((tmp_path, "holds thesis.txt"), (tmp_path / "thesis.txt", "is a file"), (family, "holds ")):
+        status, _, complaints = minikin(capsys, monkeypatch, "report", family, "--save", place)
+        assert status == 1
+        assert f"{place}: {found}" in complaints
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
 def test_a_second_build_only_looks(family, capsys, monkeypatch):

@@ -60,10 +60,13 @@ def test_a_member_that_is_only_cut_is_its_parent_cut(family):
 
 
 def test_what_learns_from_its_own_answers_was_distilled_before(family):
-    made, _, _ = family
+    made, report, _ = family
     before, after = (made.store.provenance(name) for name in (distilled_name("nano"), "nano"))
     assert after["before"]["key"] == before["key"]
     assert (before["tokens"], after["tokens"]) == (4 * 512, 2 * 512)
+    told = report.members["nano"].training
+    assert (told.tokens, len(told.curve)) == (6 * 512, 6)
+    assert told.objective == "cut from mini, distilled from mini, taught on its own answers by mini"
     assert not same(weights(made, "nano"), weights(made, distilled_name("nano")))
 
 

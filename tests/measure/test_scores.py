@@ -157,6 +157,20 @@ def test_directions_are_scored_each_as_a_corpus():
     assert alone[0] != alone[1]
 
 
+def test_a_group_that_a_resample_lacks_is_not_in_its_mean():
+    given = [replace(answer, group="ab"[number == 3]) for number, answer in enumerate(answers("dialogue"))]
+    table, both = scored(metrics_of("dialogue")[0], given)
+    assert both(table.sum(0)) == pytest.approx((200 / 3 + 100) / 2)
+    assert both(table[:3].sum(0)) == pytest.approx(200 / 3)
+
+
+def test_chance_is_what_guessing_hits():
+    hits, words = metrics_of("dialogue")
+    given = [replace(answer, candidates=20) for answer in answers("dialogue")]
+    assert hits.chance(given) == pytest.approx(5)
+    assert words.chance(given) == 1
+
+
 def test_the_target_is_an_answer_beside_the_references():
     pair = Translation(source="a", target="b", source_lang="en", target_lang="de", references=("c", "b"))
     (question,) = questions([pair], 3)
@@ -227,7 +241,7 @@ def test_limits_divide_all_answers_by_length_and_rarity():
         )
         for index in range(200)
     ]
-    found = limits(given, {"word": 5}, 50, seed=1)
+    found = limits(given, given, {"word": 5}, 50, seed=1)
     for by in ("length", "rarity"):
         assert sum(bucket.score.n for bucket in found if bucket.by == by) == 200
     assert len([bucket for bucket in found if bucket.by == "rarity"]) == 1

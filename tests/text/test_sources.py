@@ -32,6 +32,22 @@ def test_every_kind_of_file_gives_the_same_records(tmp_path):
     assert found[0][1].references == ("b", "c")
 
 
+@pytest.mark.parametrize("complexity", [3, 2.5, "two clauses", None])
+def test_a_record_may_tell_how_complex_it_is(tmp_path, complexity):
+    turns = [{"role": role, "text": "x"} for role in "ab"]
+    records = {
+        "translation": GOOD,
+        "summarization": {"document": "a", "summary": "b"},
+        "dialogue": {"turns": turns},
+        "selection": {"context": turns, "role": "a", "candidates": ["x", "y"], "answer": 0},
+    }
+    for task, record in records.items():
+        (found,) = read(lines(tmp_path / f"{task}.jsonl", record | {"complexity": complexity}), task)
+        assert found.complexity == complexity
+    (pair,) = read(tmp_path / "translation.jsonl", "translation")
+    assert reversed_direction(pair).complexity == complexity
+
+
 def test_a_pair_turned_twice_is_itself():
     pair = Translation(source="a", target="b", source_lang="en", target_lang="de")
     assert reversed_direction(pair).source_lang == "de"
@@ -72,6 +88,16 @@ COMPLAINTS = [
         "selection",
         b'{"context": [{"role": "a", "text": "b"}], "role": "a", "candidates": ["x"], "answer": 1}\n',
         "answer is 1; expected a whole number from 0 to 0",
+    ),
+    (
+        "summarization",
+        b'{"document": "a", "summary": "b", "complexity": [1]}\n',
+        r"complexity is \[1\]; expected a number",
+    ),
+    (
+        "summarization",
+        b'{"document": "a", "summary": "b", "complexity": NaN}\n',
+        "complexity is NaN; expected a number",
     ),
     ("text", b'{"text": "\\ud800"}\n', "expected a text that is not empty and has no half of a surrogate pair"),
     ("text", b'{"text": ' + b"[" * 100_000 + b"\n", "is nested too deeply"),

@@ -1,10 +1,13 @@
 """The built-in world: disjoint by meaning, grammatical, repeatable, cheap."""
 
+import hashlib
 import time
+from itertools import product
 from random import Random
 
 import pytest
 
+from minikin.text.chat import messages
 from minikin.text.village import village
 from minikin.text.village.english import clause as english_clause
 from minikin.text.village.german import WEAK_ACCUSATIVE, thing_accusative
@@ -32,6 +35,22 @@ def test_no_test_meaning_occurs_in_training():
     deeds = {split: {draw_deed(chance, split, "a").core for _ in range(30_000)} for split in ("train", "test")}
     assert len(cores["test"]) > 500
     assert not (cores["test"] | deeds["test"]) & (cores["train"] | deeds["train"])
+
+
+def test_the_village_is_what_it_always_was():
+    total = hashlib.sha256()
+    for task, split in product((*TASKS, "selection"), ("train", "test")):
+        for record in village(task, 200, split=split, seed=1):
+            for message in messages(record):
+                total.update(f"{message.role} {message.content}\n".encode())
+    assert total.hexdigest() == "cce268fb188dea0b49111607112fafd5fdefb12b6a2ae3cd12ae123a2ee0c6fa"
+
+
+def test_a_pair_tells_how_much_it_says():
+    pairs = list(village("translation", 300, split="train", seed=1))
+    words = {number: [len(pair.source.split()) for pair in pairs if pair.complexity == number] for number in (1, 4)}
+    assert {pair.complexity for pair in pairs} <= set(range(6))
+    assert sum(words[1]) / len(words[1]) < sum(words[4]) / len(words[4])
 
 
 @pytest.mark.parametrize("task", ["translation", "summarization"])

@@ -85,9 +85,15 @@ def evaluate(family: Folder, overrides: Overrides = None) -> None:
 
 
 @app.command()
-def report(family: Folder) -> None:
-    """Show the report of a built family."""
-    _commands().report(family)
+def report(
+    family: Folder,
+    save: Annotated[
+        Path | None,
+        typer.Option("--save", metavar="FOLDER", help="Keep report and recipe there, without paths of this machine."),
+    ] = None,
+) -> None:
+    """Show the report of a built family, and keep it for others to read if you wish."""
+    _commands().report(family, save)
 
 
 @app.command()

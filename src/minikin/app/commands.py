@@ -24,6 +24,7 @@ from minikin.family.initial import write_initial
 from minikin.family.plan import plan as plan_family
 from minikin.family.reading import checked, overridden, read_recipe
 from minikin.family.recipe import Recipe
+from minikin.family.results import RECIPE, save_results
 from minikin.measure.records import FamilyReport
 from minikin.measure.report import HTML, read_report
 from minikin.measure.terminal import tables
@@ -71,9 +72,12 @@ def evaluate(root: Path, overrides: Sequence[str]) -> None:
         _show(evaluate_family(recipe, root, _log(root)), root)
 
 
-def report(root: Path) -> None:
+def report(root: Path, save: Path | None) -> None:
     """`minikin report`."""
-    _show(read_report(root), root)
+    shown = read_report(root)
+    if save is not None:
+        save_results(root, _built_fields(root), save)
+    _show(shown, save or root)
 
 
 def check(member: Path) -> None:
@@ -117,10 +121,14 @@ def _interruptible() -> Iterator[None]:
 
 
 def _built_recipe(root: Path, overrides: Sequence[str]) -> Recipe:
-    path = root / "recipe.json"
+    return checked(overridden(_built_fields(root), overrides), str(root / RECIPE))
+
+
+def _built_fields(root: Path) -> dict[str, Any]:
+    path = root / RECIPE
     if not path.is_file():
         raise DataError(f"{root}: is not a family that was built to its end; run minikin build first")
-    return checked(overridden(read_json(path), overrides), str(path))
+    return read_json(path)
 
 
 def _show(report: FamilyReport, root: Path) -> None:

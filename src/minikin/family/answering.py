@@ -1,6 +1,7 @@
 """The stage in which members answer the test."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from minikin.base.files import write_text
@@ -11,7 +12,7 @@ from minikin.family.supply import sources_of, test_records
 from minikin.measure.examine import examine
 from minikin.measure.records import Answer
 from minikin.measure.select import Select, by_likelihood, by_likeness
-from minikin.measure.tasks import Question, questions, selections
+from minikin.measure.tasks import Question, questions, selections, with_complexity
 from minikin.model.checkpoint import load
 from minikin.ship.rounding import as_in_file
 from minikin.text.records import Dialogue, Record
@@ -61,18 +62,25 @@ def read_answers(site: Site, name: str, kind: str | None = None) -> list[Answer]
 
 
 def test_questions(recipe: Recipe, task: Task) -> list[Question]:
-    """What is asked of every member."""
-    return questions_of(test_records(recipe, task), recipe.seed)
+    """What is asked of every member; where a task has several sources, each is a group of its own."""
+    by_source = test_records(recipe, task)
+    examples = [records for found in by_source.values() for records in found]
+    origins = [name if len(by_source) > 1 else "" for name, found in by_source.items() for _ in found]
+    return questions_of(examples, origins, recipe.seed)
+
+
+def questions_of(examples: Sequence[list[Record]], origins: Sequence[str], seed: int) -> list[Question]:
+    """Questions of examples, one example a list, and where each is from.
+
+    Whole dialogues become selections among each other's last turns.
+    """
+    dialogues = [record for records in examples for record in records if isinstance(record, Dialogue)]
+    if dialogues:
+        examples = [[selection] for selection in selections(dialogues, seed)]
+    told = enumerate(zip(examples, origins, strict=True))
+    return with_complexity([asked for number, (each, origin) in told for asked in questions(each, number, origin)])
 
 
 def selector(recipe: Recipe) -> Select:
     """How members choose among replies: as they learned it."""
     return by_likeness if recipe.data.replies_told_apart else by_likelihood
-
-
-def questions_of(examples: list[list[Record]], seed: int) -> list[Question]:
-    """Questions of examples, one example a list; whole dialogues become selections among each other's last turns."""
-    dialogues = [record for records in examples for record in records if isinstance(record, Dialogue)]
-    if dialogues:
-        examples = [[selection] for selection in selections(dialogues, seed)]
-    return [question for number, records in enumerate(examples) for question in questions(records, number)]

@@ -14,6 +14,7 @@ from minikin.family.answering import answers_name, examine_member
 from minikin.family.card import write_card
 from minikin.family.plan import plan
 from minikin.family.recipe import Recipe
+from minikin.family.results import RECIPE
 from minikin.family.site import (
     Site,
     answers_key,
@@ -66,7 +67,7 @@ def _evaluated(site: Site) -> FamilyReport:
         _run(site, answers_name(name, kind), key, lambda name=name, kind=kind: examine_member(site, name, kind))
     site.log.say("report: scores, intervals, speed and memory")
     report = summarize(site)
-    write_json(site.store.root / "recipe.json", _portable(site.recipe))
+    write_json(site.store.root / RECIPE, _portable(site.recipe))
     write_report(report, site.store.root)
     for name, member in report.members.items():
         write_card(site, name, member)

@@ -99,7 +99,7 @@ def _watched_questions(recipe: Recipe, task: Task) -> list[Question]:
     """Evenly from all that is watched of a task; none if that is too little to ask about."""
     examples = list(watched_records(recipe, task))
     examples = examples[:: max(1, len(examples) // _WATCHED_QUESTIONS)][:_WATCHED_QUESTIONS]
-    return questions_of(examples, recipe.seed) if len(examples) >= _LEAST_QUESTIONS else []
+    return questions_of(examples, [""] * len(examples), recipe.seed) if len(examples) >= _LEAST_QUESTIONS else []
 
 
 def _main_score(answers: Sequence[Answer]) -> float:

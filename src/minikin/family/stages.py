@@ -10,7 +10,7 @@ from minikin.family.card import CARD, card, untrained_provenance
 from minikin.family.fitting import adopted, beginning, corrected_by, mixture, objective
 from minikin.family.learning import OnPolicy, Optimization
 from minikin.family.origin import origin_folder
-from minikin.family.site import Site, data_key, distilled_key, distilled_name, member_key
+from minikin.family.site import Site, corrector_of, data_key, distilled_key, distilled_name, member_key
 from minikin.family.supply import sources_of, training_sources, watched_records
 from minikin.family.training import Training, steps_of, trained
 from minikin.measure.limits import words
@@ -112,7 +112,8 @@ def _corrected(site: Site, name: str, on_policy: OnPolicy) -> tuple[Decoder, dic
         batch_at=own.batch,
     )
     facts = trained(site, training)
-    return decoder, facts | {"before": site.store.provenance(distilled_name(name))}
+    before = site.store.provenance(distilled_name(name))
+    return decoder, facts | {"before": before, "corrector": corrector_of(member)}
 
 
 def _keep(site: Site, name: str, artifact: str, key: str, decoder: Decoder, facts: dict[str, Any]) -> None:

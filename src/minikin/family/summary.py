@@ -1,13 +1,14 @@
 """From answers, shapes and measurements to the family's report."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from minikin.base.device import describe
 from minikin.base.files import digest, read_json
 from minikin.base.seeds import seed_for
 from minikin.family.answering import answers_name, read_answers
+from minikin.family.history import training
+from minikin.family.plan import PlannedMember
 from minikin.family.recipe import Promise
 from minikin.family.site import Site
 from minikin.measure.efficiency import efficiency
@@ -16,49 +17,61 @@ from minikin.measure.metrics import Metric, metrics_of, scored
 from minikin.measure.records import (
     Answer,
     Bucket,
-    CurvePoint,
     FamilyReport,
     Interval,
     MemberReport,
     Precision,
-    Sample,
-    Training,
     Verdicted,
 )
-from minikin.measure.retention import Counts, cost_promise, quality_promise, ratio_interval, resampled, score_interval
+from minikin.measure.retention import (
+    Counts,
+    comparable,
+    cost_promise,
+    quality_promise,
+    ratio_interval,
+    resampled,
+    score_interval,
+)
+from minikin.measure.samples import Answers, samples
 
-_SAMPLES = 4  # a task
 Scores = dict[str, dict[str, Interval]]
-Answers = Mapping[str, Sequence[Answer]]  # by task
 
 
 def summarize(site: Site) -> FamilyReport:
     """Score every member, compare it with the first, and measure what it costs."""
     answers = {name: _by_task(read_answers(site, name)) for name in site.recipe.member}
-    machine = describe()
+    first, machine = answers[site.recipe.first], describe()
+    chance = {metric.name: metric.chance(given) for task, given in first.items() for metric in metrics_of(task)}
+    too_close = _too_close(_scores(site, first), chance)
     return FamilyReport(
         recipe=site.recipe.name,
         recipe_digest=digest(site.recipe.model_dump_json()),
         machine=asdict(machine),
-        how=_how(site, answers[site.recipe.first]),
-        members={name: _member(site, name, answers, machine.threads) for name in site.recipe.member},
-        samples=_samples(answers),
+        how=_how(site, first),
+        chance=chance,
+        members={name: _member(site, name, answers, too_close, machine.threads) for name in site.recipe.member},
+        samples=samples(answers),
     )
 
 
-def _member(site: Site, name: str, answers: Mapping[str, Answers], threads: int) -> MemberReport:
+def _member(
+    site: Site, name: str, answers: Mapping[str, Answers], too_close: Collection[str], threads: int
+) -> MemberReport:
     member, planned = site.recipe.member[name], site.planned[name]
-    retention = _retention(site, answers[name], answers[site.recipe.first])
+    own, first = answers[name], answers[site.recipe.first]
+    groups, first_groups, retention = _by_group(own), _by_group(first), _retention(site, own, first)
     return MemberReport(
         parent=member.parent,
         shape=asdict(planned.config),
         efficiency=efficiency(site.store.folder(name), threads),
-        scores=_scores(site, answers[name]),
+        scores=_scores(site, own),
         retention=retention,
-        promises=_promises(member.promise, retention, planned.compute_ratio, planned.memory_ratio),
-        training=_training(site, name),
-        limits=_limits(site, answers[name]),
-        precisions={kind: _precision(site, name, kind, answers[name]) for kind in site.recipe.measure.precisions},
+        group_scores={task: _scores(site, found) for task, found in groups.items()},
+        group_retention={task: _retention(site, found, first_groups[task]) for task, found in groups.items()},
+        promises=_promises(member.promise, retention, too_close, planned),
+        training=training(site, name),
+        limits=_limits(site, own, first),
+        precisions={kind: _precision(site, name, kind, own) for kind in site.recipe.measure.precisions},
     )
 
 
@@ -73,73 +86,70 @@ def _precision(site: Site, name: str, kind: str, own: Answers) -> Precision:
 
 def _scores(site: Site, answers: Answers) -> Scores:
     return {
-        task: {
-            metric.name: score_interval(*scored(metric, given), _draws(site, task, given))
-            for metric in metrics_of(task)
-        }
-        for task, given in answers.items()
+        name: {metric.name: _score(site, metric, given) for metric in metrics_of(given[0].task)}
+        for name, given in answers.items()
     }
 
 
 def _retention(site: Site, answers: Answers, reference: Answers) -> Scores:
     return {
-        task: {metric.name: _kept(site, metric, given, reference[task]) for metric in metrics_of(task)}
-        for task, given in answers.items()
+        name: {metric.name: _kept(site, metric, given, reference[name]) for metric in metrics_of(given[0].task)}
+        for name, given in answers.items()
     }
+
+
+def _score(site: Site, metric: Metric, answers: Sequence[Answer]) -> Interval:
+    return score_interval(*scored(metric, answers), _draws(site, answers))
 
 
 def _kept(site: Site, metric: Metric, answers: Sequence[Answer], reference: Sequence[Answer]) -> Interval:
     table, score = scored(metric, answers)
-    return ratio_interval(table, scored(metric, reference)[0], score, _draws(site, answers[0].task, answers))
+    return ratio_interval(table, scored(metric, reference)[0], score, _draws(site, answers))
 
 
-def _promises(promise: Promise, retention: Scores, compute: float, memory: float) -> tuple[Verdicted, ...]:
+def _too_close(scores: Scores, chance: Mapping[str, float]) -> set[str]:
+    """The metrics of which no share says anything."""
+    found = {metric: score for metrics in scores.values() for metric, score in metrics.items()}
+    return {metric for metric, score in found.items() if not comparable(score, chance[metric])}
+
+
+def _promises(
+    promise: Promise, retention: Scores, too_close: Collection[str], planned: PlannedMember
+) -> tuple[Verdicted, ...]:
     targets = promise.model_dump(exclude_none=True)
-    kept = [quality_promise(task, targets[task], retention[task]) for task in retention if task in targets]
-    costs = {"memory": memory, "compute": compute}
+    kept = [quality_promise(task, targets[task], retention[task], too_close) for task in retention if task in targets]
+    costs = {"memory": planned.memory_ratio, "compute": planned.compute_ratio}
     return (*kept, *(cost_promise(name, targets[name], costs[name]) for name in costs if name in targets))
 
 
-def _training(site: Site, name: str) -> Training:
-    facts = site.store.provenance(name)
-    curve = tuple(
-        CurvePoint(tokens=point["tokens"], loss=point["loss"], held_out=point["held_out"]) for point in facts["curve"]
-    )
-    return Training(
-        tokens=facts["tokens"],
-        flops=facts["training_flops"],
-        seconds=facts["seconds"],
-        objective=", ".join(_told(facts)),
-        curve=curve,
-        gap=facts["gap"],
-    )
-
-
-def _told(facts: Mapping[str, Any]) -> Iterator[str]:
-    if facts["parent"]:
-        yield f"cut from {facts['parent']}"
-    if facts["origin"]:
-        yield f"taken from {facts['origin']}"
-    if facts["teacher"]:
-        yield f"distilled from {facts['teacher']}"
-    elif facts["tokens"]:
-        yield "next token"
-
-
-def _limits(site: Site, answers: Answers) -> tuple[Bucket, ...]:
+def _limits(site: Site, answers: Answers, first: Answers) -> tuple[Bucket, ...]:
     frequency = read_json(site.store.folder("data") / "words.json")
     measure, seed = site.recipe.measure, seed_for(site.recipe.seed, "limits")
-    return tuple(bucket for given in answers.values() for bucket in limits(given, frequency, measure.resamples, seed))
+    return tuple(
+        bucket
+        for task, given in answers.items()
+        for bucket in limits(given, first[task], frequency, measure.resamples, seed)
+    )
 
 
-def _draws(site: Site, task: str, answers: Sequence[Answer]) -> Counts:
+def _draws(site: Site, answers: Sequence[Answer]) -> Counts:
     examples = [answer.example for answer in answers]
-    return resampled(examples, site.recipe.measure.resamples, seed_for(site.recipe.seed, "bootstrap", task))
+    return resampled(examples, site.recipe.measure.resamples, seed_for(site.recipe.seed, "bootstrap", answers[0].task))
 
 
 def _by_task(answers: Sequence[Answer]) -> Answers:
     tasks = dict.fromkeys(answer.task for answer in answers)
     return {task: [answer for answer in answers if answer.task == task] for task in tasks}
+
+
+def _by_group(answers: Answers) -> dict[str, Answers]:
+    """The groups of each task that is scored as the mean of several."""
+    groups = {task: sorted({answer.group for answer in given}) for task, given in answers.items()}
+    return {
+        task: {group: [answer for answer in answers[task] if answer.group == group] for group in found}
+        for task, found in groups.items()
+        if len(found) > 1
+    }
 
 
 def _how(site: Site, answers: Answers) -> dict[str, str]:
@@ -177,17 +187,3 @@ def _counted(answers: Sequence[Answer]) -> str:
     if cut := sum(answer.cut for answer in answers):
         said += f", {cut} prompt{'s' * (cut > 1)} cut to fit"
     return said + (f", mean over {', '.join(groups)}, each a corpus" if len(groups) > 1 else "")
-
-
-def _samples(answers: Mapping[str, Answers]) -> tuple[Sample, ...]:
-    first = next(iter(answers.values()))
-    return tuple(
-        Sample(
-            task=task,
-            source=given[index].source,
-            reference=given[index].references[0],
-            outputs={name: by_task[task][index].output for name, by_task in answers.items()},
-        )
-        for task, given in first.items()
-        for index in sorted({place * len(given) // _SAMPLES for place in range(_SAMPLES)})
-    )

@@ -1,6 +1,6 @@
 """The recipe's sources as records: the village, files and hub datasets, in one stream a task."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -50,15 +50,30 @@ def watched_records(recipe: Recipe, task: Task) -> Iterator[list[Record]]:
             yield list(_directed([record], data))
 
 
-def test_records(recipe: Recipe, task: Task) -> list[list[Record]]:
-    """What members are scored on, the first of each source: selections where there are some, else the test.
+def test_records(recipe: Recipe, task: Task) -> dict[str, list[list[Record]]]:
+    """What members are scored on, the first of each source by its name: selections if there are any, else the test.
 
     A record and its reversal come as one list: they say the same thing, so they are one example to statistics.
     """
     data = sources_of(recipe.data)[task]
     kind: Task = "selection" if data.select else task
-    records = _first(recipe, data.select or data.test, kind, recipe.measure.max_examples)
-    return [list(_directed([record], data)) for record in records]
+    sources = data.select or data.test
+    found = ((source, _first(recipe, [source], kind, recipe.measure.max_examples)) for source in sources)
+    names = source_names(sources)
+    return {names[source]: [list(_directed([record], data)) for record in records] for source, records in found}
+
+
+def source_names(sources: Sequence[str]) -> dict[str, str]:
+    """Short names that tell sources apart: of files the folder, the stem or both, with a number if need be.
+
+    "data/sgd/valid.jsonl" and "data/dailydialog/valid.jsonl" are sgd and dailydialog.
+    """
+    found = list(dict.fromkeys(sources))
+    for name in (_folder, _stem, _folder_and_stem):
+        names = [name(source) for source in found]
+        if all(names) and len(set(names)) == len(found):
+            return dict(zip(found, names, strict=True))
+    return {source: f"{_folder_and_stem(source)} {number}" for number, source in enumerate(found, 1)}
 
 
 def fingerprint(recipe: Recipe, source: str) -> str:
@@ -66,6 +81,21 @@ def fingerprint(recipe: Recipe, source: str) -> str:
     if source.partition(":")[0] in ("village", "hub"):
         return source
     return f"{source} {file_digest(present(Path(recipe.data.root) / source))}"
+
+
+def _folder(source: str) -> str:
+    kind, _, rest = source.partition(":")
+    if kind == "village":
+        return kind
+    return rest.rpartition("/")[2] if kind == "hub" else Path(source).parent.name
+
+
+def _stem(source: str) -> str:
+    return source if source.startswith(("village:", "hub:")) else Path(source).name.partition(".")[0]
+
+
+def _folder_and_stem(source: str) -> str:
+    return source if source.startswith(("village:", "hub:")) else f"{_folder(source)} {_stem(source)}".strip()
 
 
 def _first(recipe: Recipe, sources: Iterable[str], kind: Task, count: int) -> Iterator[Record]:

@@ -9,13 +9,15 @@ from minikin.family.card import provenance
 from minikin.family.guards import WATCHED_ROWS, dropout, held_out, losses, task_score, told_guards, weight_decay
 from minikin.family.learning import Optimization
 from minikin.family.site import Site
+from minikin.measure.overfitting import parted
+from minikin.measure.records import CurvePoint
 from minikin.model.decoder import Decoder
 from minikin.text.batches import Batch, Mixture
 from minikin.train.candidates import Candidates
 from minikin.train.loop import Run, fit
 from minikin.train.objective import Objective
 from minikin.train.optimizer import Optimizers, Schedule
-from minikin.train.state import States
+from minikin.train.state import Reached, States
 
 _LOOKS = 10
 
@@ -59,11 +61,19 @@ def trained(site: Site, training: Training) -> dict[str, Any]:
             bar.at(step, f"loss {loss:.3f} · {speed:,.0f} tokens/s")
 
         reached = fit(decoder, training.objective, optimizers, run, States(work, site.log.say), watch)
+    _warn(site, training.name, reached)
     decoder.eval()
     kept = candidates.keep_best(decoder, task_score(site))
     seen, unseen = losses(decoder, rows.recent(reached.steps, WATCHED_ROWS)), run.held_out(decoder)
     gap = {task: unseen[task] - seen[task] for task in unseen if task in seen}
     return provenance(site, training.name, reached, rows, gap) | told_guards(decoder, decay, kept)
+
+
+def _warn(site: Site, name: str, reached: Reached) -> None:
+    """Say which tasks the member began to learn by heart."""
+    curve = [CurvePoint(tokens=point.tokens, loss=point.loss, held_out=point.held_out) for point in reached.curve]
+    for told in parted(curve):
+        site.log.say(f"warning: {name}: {told}")
 
 
 def _schedule(training: Training) -> Schedule:

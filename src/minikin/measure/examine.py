@@ -43,6 +43,7 @@ def examine(
             candidates=len(question.candidates),
             hit=hits.get(index),
             cut=len(prompts[index]) < len(whole[index]),
+            complexity=question.complexity,
         )
         for index, question in enumerate(asked)
     ]

@@ -24,17 +24,26 @@ from minikin.measure.records import Answer
 Table = NDArray[numpy.float64]  # [answers, statistics]
 Score = Callable[[NDArray[numpy.float64]], float]  # of one summed row
 _ROUGES = ("rouge1", "rouge2", "rougeL")
+_NEXT_TO_NOTHING = 1.0  # where words are compared there is no chance level, but a share of less than this is noise
+
+
+def _no_chance(_: Sequence[Answer]) -> float:
+    return _NEXT_TO_NOTHING
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A named score of one task; `score` takes one summed row of `table` and gives 0 to 100."""
+    """A named score of one task; `score` takes one summed row of `table` and gives 0 to 100.
+
+    `chance` is the score that needs no skill in what was asked.
+    """
 
     name: str
     task: str
     table: Callable[[Sequence[Answer]], Table]
     score: Score
     signature: str
+    chance: Callable[[Sequence[Answer]], float] = _no_chance
 
 
 def scored(metric: Metric, answers: Sequence[Answer]) -> tuple[Table, Score]:
@@ -48,12 +57,23 @@ def scored(metric: Metric, answers: Sequence[Answer]) -> tuple[Table, Score]:
     whole = numpy.zeros((len(answers), len(groups) * width))
     for number, (chosen, table) in enumerate(zip(places, tables, strict=True)):
         whole[chosen, number * width : (number + 1) * width] = table
-    return whole, lambda sums: float(numpy.mean([metric.score(part) for part in numpy.split(sums, len(groups))]))
+    return whole, lambda sums: _mean_over_groups(metric.score, numpy.split(sums, len(groups)))
 
 
 def metrics_of(task: str) -> list[Metric]:
     """The metrics of a task, in the order they are shown."""
     return [metric for metric in _METRICS if metric.task == task]
+
+
+def sentence_score(answer: Answer) -> float:
+    """One answer's own score, 0 to 100: sentence chrF, ROUGE-1 F1 or reply F1, as its task is."""
+    match answer.task:
+        case "translation":
+            return float(_chrf().sentence_score(answer.output, list(answer.references)).score)
+        case "summarization":
+            return 100 * _rouge_f1("rouge1", answer)
+        case _:
+            return 100 * reply_f1(answer.output, answer.references)
 
 
 def reply_f1(output: str, references: Sequence[str]) -> float:
@@ -69,6 +89,11 @@ def _words(text: str) -> list[str]:
 def _word_f1(output: list[str], reference: list[str]) -> float:
     shared = sum((Counter(output) & Counter(reference)).values())
     return 2 * shared / (len(output) + len(reference)) if shared else 0.0
+
+
+def _mean_over_groups(score: Score, parts: Sequence[NDArray[numpy.float64]]) -> float:
+    """Of the groups that a resample has answers of; an answer of any leaves something in the sums."""
+    return float(numpy.mean([score(part) for part in parts if part.any()] or [0.0]))
 
 
 @lru_cache(maxsize=1)
@@ -111,12 +136,17 @@ def _mean_score(sums: NDArray[numpy.float64]) -> float:
 
 def _rouge_table(name: str) -> Callable[[Sequence[Answer]], Table]:
     def table(answers: Sequence[Answer]) -> Table:
-        scorer = _rouge()
-        return _mean(
-            [max(scorer.score(text, answer.output)[name].fmeasure for text in answer.references) for answer in answers]
-        )
+        return _mean([_rouge_f1(name, answer) for answer in answers])
 
     return table
+
+
+def _rouge_f1(name: str, answer: Answer) -> float:
+    return max(_rouge().score(text, answer.output)[name].fmeasure for text in answer.references)
+
+
+def _guessed_hits(answers: Sequence[Answer]) -> float:
+    return float(numpy.mean([100 / max(1, answer.candidates) for answer in answers]))
 
 
 @lru_cache(maxsize=1)
@@ -155,6 +185,7 @@ _METRICS = (
         table=lambda answers: _mean([float(bool(answer.hit)) for answer in answers]),
         score=_mean_score,
         signature="true reply first among its candidates",
+        chance=_guessed_hits,
     ),
     Metric(
         name="reply_f1",

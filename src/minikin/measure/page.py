@@ -5,10 +5,17 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from minikin.measure.differing import marked
+from minikin.measure.metrics import metrics_of
+from minikin.measure.overfitting import parted
 from minikin.measure.plots import limits_plot, loss_curves, quality_against
-from minikin.measure.records import FamilyReport, Verdicted
+from minikin.measure.records import By, FamilyReport
+from minikin.measure.retention import comparable
+from minikin.measure.sentences import least_kept, promise_sentence
 
 _SIGNS = {"kept": "✓", "missed": "✗", "undecided": "?"}
+_SENTENCE_SCORES = {"translation": "chrF", "summarization": "ROUGE-1", "dialogue": "reply F1"}
+_PARTS: dict[By, str] = {"length": "words in the input", "rarity": "rarest word seen", "complexity": "complexity"}
 
 
 def page(report: FamilyReport) -> str:
@@ -19,26 +26,25 @@ def page(report: FamilyReport) -> str:
         "Quality against memory": quality_against(report, "memory"),
         "Quality against compute": quality_against(report, "compute"),
         "Held-out loss while training": loss_curves(report),
-        "By length of the input": limits_plot(report, "length"),
-        "By rarity of words": limits_plot(report, "rarity"),
     }
     return template.render(
         report=report,
         first=next(iter(report.members)),
-        plots={title: Markup(svg) for title, svg in plots.items() if svg},  # our own drawing, nobody's text
+        last=next(reversed(report.members)),
+        plots=_drawn(plots),
+        limits_plots=_drawn({f"Score by {title}": limits_plot(report, by) for by, title in _PARTS.items()}),
         signs=_SIGNS,
+        sentence_scores=_SENTENCE_SCORES,
+        parts=_PARTS,
+        comparable=comparable,
+        least_kept=least_kept,
+        marked=marked,
+        main_metric=lambda task: metrics_of(task)[0].name,
+        parted=parted,
         sentence=promise_sentence,
     )
 
 
-def promise_sentence(member: str, first: str, promise: Verdicted) -> str:
-    """One honest sentence: what was promised, what is measured, what follows."""
-    if promise.name in ("memory", "compute"):
-        return (
-            f"{member} takes {promise.value:.1%} of {first}'s {promise.name}; "
-            f"promised at most {promise.target:.0%}: {promise.verdict}"
-        )
-    return (
-        f"{member} keeps {promise.value:.1%} ({promise.low:.1%} to {promise.high:.1%}) of {first} on {promise.name}; "
-        f"promised {promise.target:.0%}: {promise.verdict}"
-    )
+def _drawn(plots: dict[str, str]) -> dict[str, Markup]:
+    """The plots that show anything, as they are: our own drawing, nobody's text."""
+    return {title: Markup(svg) for title, svg in plots.items() if svg}

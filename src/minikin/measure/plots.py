@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from minikin.measure.metrics import metrics_of
-from minikin.measure.records import FamilyReport, Interval, MemberReport
+from minikin.measure.records import By, FamilyReport, Interval, MemberReport
 
 # Okabe & Ito's palette: told apart by colour-blind eyes, and mid-bright enough for both backgrounds
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -31,6 +31,11 @@ _STYLE: dict[Any, Any] = {
     "grid.alpha": 0.2,
     "xtick.color": _GREY,
     "ytick.color": _GREY,
+}
+_UNITS: dict[By, str] = {
+    "length": "words in the input",
+    "rarity": "times the rarest word was trained on",
+    "complexity": "complexity",
 }
 _MARKERS = ("o", "s", "^", "D")
 
@@ -91,9 +96,12 @@ def loss_curves(report: FamilyReport) -> str:
     return _svg(figure)
 
 
-def limits_plot(report: FamilyReport, by: str) -> str:
-    """Score of each member on parts of the test, by input length or by rarest word."""
-    tasks = _tasks(report)
+def limits_plot(report: FamilyReport, by: By) -> str:
+    """Score of each member on parts of the test, of the tasks that have such parts; nothing if none has."""
+    divided = {bucket.task for bucket in next(iter(report.members.values())).limits if bucket.by == by}
+    tasks = [task for task in _tasks(report) if task in divided]
+    if not tasks:
+        return ""
     figure, axes = _figure(len(tasks))
     for axis, task in zip(axes, tasks, strict=True):
         for index, (name, member) in enumerate(report.members.items()):
@@ -116,11 +124,10 @@ def limits_plot(report: FamilyReport, by: str) -> str:
             # a range as two lines: side by side four of them would overlap
             labels = [bucket.label.replace("–", "–\n") for bucket in buckets]
             axis.set_xticks(range(len(labels)), labels, fontsize=8)
-        unit = "words in the input" if by == "length" else "times the rarest word was trained on"
         top = _top(
             bucket.score for member in report.members.values() for bucket in member.limits if bucket.task == task
         )
-        axis.set(title=f"{task} ({metrics_of(task)[0].name})", xlabel=unit, ylim=(0, top))
+        axis.set(title=f"{task} ({metrics_of(task)[0].name})", xlabel=_UNITS[by], ylim=(0, top))
     axes[0].set_ylabel("score")
     axes[0].legend(loc="best", frameon=False, labelcolor=_GREY)
     return _svg(figure)

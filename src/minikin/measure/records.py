@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["kept", "missed", "undecided"]
+By = Literal["length", "rarity", "complexity"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a member said to one question; `example` and `group` are the question's.
+    """What a member said to one question; `example`, `group` and `complexity` are the question's.
 
     `candidates` is how many replies it could select among and `hit` whether it took the true one, None elsewhere.
     `cut` is whether the prompt had to lose a part to leave room for the answer.
@@ -23,6 +24,7 @@ class Answer:
     candidates: int = 0
     hit: bool | None = None
     cut: bool = False
+    complexity: float | str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,10 @@ class Interval:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdicted:
-    """A promise and what became of it. `value` is a share of the reference member's figure."""
+    """A promise and what became of it. `value` is a share of the reference member's figure.
+
+    `reason` says why nothing could be decided, if it is not that the interval straddles the target.
+    """
 
     name: str
     target: float
@@ -45,6 +50,7 @@ class Verdicted:
     low: float
     high: float
     verdict: Verdict
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +83,19 @@ class CurvePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Whose weights of a training a member has, by name, and what each candidate scored: the mean over tasks."""
+
+    name: str
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Training:
     """What building a member took; nothing if it is a checkpoint as it was.
 
-    `gap` is held-out minus training loss, a task, at the end.
+    `gap` is held-out minus training loss, a task, at the end; `epochs` how often each source was seen.
+    `dropout` and `weight_decay` are those that the training had.
     """
 
     tokens: int
@@ -89,6 +104,10 @@ class Training:
     objective: str
     curve: tuple[CurvePoint, ...]
     gap: dict[str, float]
+    epochs: dict[str, float]
+    dropout: float = 0.0
+    weight_decay: float = 0.0
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,26 +124,34 @@ class Precision:
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """A member's score on a part of the test examples.
+    """A member's score on a part of the test examples, and what it keeps there of the first member's.
 
-    `label` is the range of words in the input ("length"), or of how often its rarest word was trained on ("rarity").
+    `label` is the range of words in the input ("length"), of how often its rarest word was trained on ("rarity"), or
+    of how hard its records say that it is, or look ("complexity").
     """
 
     task: str
-    by: Literal["length", "rarity"]
+    by: By
     label: str
     score: Interval
+    retention: Interval
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemberReport:
-    """All that is known of one member. Scores and retention are task → metric → interval; precisions by GGUF type."""
+    """All that is known of one member. Scores and retention are task → metric → interval; precisions by GGUF type.
+
+    A task that is scored as the mean of several groups has each of them in `group_scores` and `group_retention`:
+    task → group → metric → interval.
+    """
 
     parent: str | None
     shape: dict[str, object]
     efficiency: Efficiency
     scores: dict[str, dict[str, Interval]]
     retention: dict[str, dict[str, Interval]]
+    group_scores: dict[str, dict[str, dict[str, Interval]]]
+    group_retention: dict[str, dict[str, dict[str, Interval]]]
     promises: tuple[Verdicted, ...]
     training: Training
     limits: tuple[Bucket, ...]
@@ -133,21 +160,32 @@ class MemberReport:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """One test example and what every member said."""
+    """One test example and what every member said, with its score of this one answer and whether it chose rightly.
 
+    "hurts most" are those on which the last member falls furthest behind the first. `hits` is empty where there was
+    nothing to select among.
+    """
+
+    kind: Literal["typical", "hurts most"]
     task: str
     source: str
     reference: str
     outputs: dict[str, str]
+    scores: dict[str, float]
+    hits: dict[str, bool]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyReport:
-    """`report.json`. `how` says how scores were obtained: examples, resamples, seed, metric signatures."""
+    """`report.json`. `how` says how scores were obtained: examples, resamples, seed, metric signatures.
+
+    `chance` is, by metric, what guessing scores: of a score whose interval reaches down to it, no share says anything.
+    """
 
     recipe: str
     recipe_digest: str
     machine: dict[str, object]
     how: dict[str, str]
+    chance: dict[str, float]
     members: dict[str, MemberReport]
     samples: tuple[Sample, ...]

@@ -27,11 +27,17 @@ def read_report(folder: Path) -> FamilyReport:
     """The report of a built family; raises DataError if it is missing or damaged."""
     path = folder / JSON
     try:
-        return _ADAPTER.validate_json(path.read_bytes())
+        return parsed(path.read_bytes(), path)
     except FileNotFoundError as error:
         raise DataError(f"{folder}: has no {JSON}; name the folder of a family that was built to its end") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); name a family's folder") from error
+
+
+def parsed(text: str | bytes, path: Path) -> FamilyReport:
+    """A report from its JSON; raises DataError, which names the path, if it is none."""
+    try:
+        return _ADAPTER.validate_json(text)
     except ValidationError as error:
         mistake = error.errors()[0]
         where = ".".join(str(part) for part in mistake["loc"])

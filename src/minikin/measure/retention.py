@@ -4,7 +4,7 @@
 members are scored on the same resample, so what makes an example hard for both cancels.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from minikin.measure.records import Interval, Verdict, Verdicted
 
 Counts = NDArray[numpy.float64]  # [resamples, answers]: how often each answer was drawn
 _LEAST = 20  # answers; the bootstrap of fewer is too narrow to say anything
+TOO_CLOSE = "is too close to chance to compare"
 _RANKS: tuple[Verdict, ...] = ("missed", "undecided", "kept")
 
 
@@ -40,16 +41,33 @@ def ratio_interval(member: Table, reference: Table, score: Score, counts: Counts
     return _interval(value, [_ratio(mine, theirs) for mine, theirs in pairs], len(member))
 
 
-def quality_promise(name: str, target: float, retention: Mapping[str, Interval]) -> Verdicted:
-    """The promise of a task; of its metrics the one that keeps it least counts."""
-    weakest = min(retention.values(), key=lambda kept: (_RANKS.index(verdict(kept, target)), kept.value))
+def comparable(reference: Interval, chance: float) -> bool:
+    """Whether shares of a score say anything: not if its interval reaches down to what guessing scores."""
+    return reference.low > chance
+
+
+def quality_promise(
+    name: str, target: float, retention: Mapping[str, Interval], too_close: Collection[str] = ()
+) -> Verdicted:
+    """The promise of a task; of its metrics the one that keeps it least counts.
+
+    Nothing is decided by metrics whose reference is too close to chance.
+    """
+    verdicts: dict[str, Verdict] = {
+        metric: "undecided" if metric in too_close else verdict(kept, target) for metric, kept in retention.items()
+    }
+    weakest = min(retention, key=lambda metric: (_RANKS.index(verdicts[metric]), retention[metric].value))
+    kept = retention[weakest]
+    few = f"fewer than {_LEAST} answers" if kept.n < _LEAST else ""
+    reason = f"the first member's {weakest} {TOO_CLOSE}" if weakest in too_close else few
     return Verdicted(
         name=name,
         target=target,
-        value=weakest.value,
-        low=weakest.low,
-        high=weakest.high,
-        verdict=verdict(weakest, target),
+        value=kept.value,
+        low=kept.low,
+        high=kept.high,
+        verdict=verdicts[weakest],
+        reason=reason,
     )
 
 

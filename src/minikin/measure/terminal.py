@@ -6,8 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from minikin.measure.records import FamilyReport, MemberReport, Verdicted
+from minikin.measure.records import FamilyReport, Interval, Verdicted
+from minikin.measure.retention import TOO_CLOSE, comparable
 
+_NOTHING = "–"  # in place of a figure that would say nothing
 _SIGNS = {"kept": ("✓ kept", "green"), "missed": ("✗ missed", "red"), "undecided": ("? undecided", "yellow")}
 
 
@@ -23,14 +25,16 @@ def _quality(report: FamilyReport) -> Table:
     first = next(iter(report.members.values()))
     for task, metrics in first.scores.items():
         for metric in metrics:
-            cells = [_scored(member, task, metric) for member in report.members.values()]
-            table.add_row(task, metric, *cells)
+            table.add_row(task, metric, *(_scored(member.scores[task][metric]) for member in report.members.values()))
+        for group, found in first.group_scores.get(task, {}).items():
+            for metric in found:
+                scores = (member.group_scores[task][group][metric] for member in report.members.values())
+                table.add_row(Text(f"  {group}", style="dim"), metric, *map(_scored, scores))
         table.add_section()
     return table
 
 
-def _scored(member: MemberReport, task: str, metric: str) -> str:
-    score = member.scores[task][metric]
+def _scored(score: Interval) -> str:
     return f"{score.value:.1f} [{score.low:.1f}, {score.high:.1f}]"
 
 
@@ -61,16 +65,26 @@ def _precisions(report: FamilyReport) -> RenderableType:
     )
     for title in ("MB", *(f"{task} {metric}" for task, metric in tasks.items())):
         table.add_column(title, justify="right")
+    close = False
     for name, member in report.members.items():
         for kind, precision in member.precisions.items():
-            kept = (precision.retention[task][metric] for task, metric in tasks.items())
-            cells = (f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]" for share in kept)
+            cells = [
+                _kept(precision.retention[task][metric], member.scores[task][metric], report.chance[metric])
+                for task, metric in tasks.items()
+            ]
+            close = close or _NOTHING in cells
             table.add_row(name, kind, f"{precision.bytes / 1e6:.2f}", *cells)
         table.add_section()
-    return table
+    return Group(table, Text(f"{_NOTHING}: its own score {TOO_CLOSE}")) if close else table
 
 
-def _promises(report: FamilyReport) -> Table:
+def _kept(share: Interval, reference: Interval, chance: float) -> str:
+    if not comparable(reference, chance):
+        return _NOTHING
+    return f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+
+
+def _promises(report: FamilyReport) -> RenderableType:
     table = Table("member", "promise", title="promises against the first member", title_justify="left")
     for title in ("asked", "measured", "verdict"):
         table.add_column(title, justify="right")
@@ -78,7 +92,9 @@ def _promises(report: FamilyReport) -> Table:
         for row in _promise_rows(member.promises):
             table.add_row(name, *row)
         table.add_section()
-    return table
+    promises = (promise for member in report.members.values() for promise in member.promises)
+    reasons = dict.fromkeys(promise.reason for promise in promises if promise.reason)
+    return Group(table, *(Text(f"{_NOTHING}: {reason}") for reason in reasons))
 
 
 def _promise_rows(promises: tuple[Verdicted, ...]) -> Iterator[tuple[RenderableType, ...]]:
@@ -86,5 +102,6 @@ def _promise_rows(promises: tuple[Verdicted, ...]) -> Iterator[tuple[RenderableT
         sign, color = _SIGNS[promise.verdict]
         cost = promise.name in ("memory", "compute")
         interval = "" if cost else f" [{promise.low:.1%}, {promise.high:.1%}]"
+        measured = _NOTHING if promise.reason else f"{promise.value:.1%}{interval}"
         asked = f"{'≤' if cost else '≥'} {promise.target:.0%}"
-        yield promise.name, asked, f"{promise.value:.1%}{interval}", Text(sign, style=color)
+        yield promise.name, asked, measured, Text(sign, style=color)

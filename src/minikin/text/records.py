@@ -1,9 +1,12 @@
 """One record shape a task: what files, the village and the measures speak of.
 
-Every record has one or more reference answers; the first is what a model is trained on.
+Every record has one or more reference answers; the first is what a model is trained on. `complexity`, a number or
+a short label, is what its data may tell of how hard it is; the report's limits are told by it.
 """
 
 from dataclasses import dataclass
+
+Complexity = float | str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +18,7 @@ class Translation:
     source_lang: str
     target_lang: str
     references: tuple[str, ...] = ()
+    complexity: Complexity = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +28,7 @@ class Summarization:
     document: str
     summary: str
     references: tuple[str, ...] = ()
+    complexity: Complexity = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,7 @@ class Dialogue:
     """Turns of two or more roles, in the order they were said."""
 
     turns: tuple[Turn, ...]
+    complexity: Complexity = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +55,7 @@ class Selection:
     role: str
     candidates: tuple[str, ...]
     answer: int
+    complexity: Complexity = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ Nothing is dropped in silence: a bad record is a DataError that says file, line,
 import difflib
 import gzip
 import json
+import math
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from pyarrow import ArrowInvalid
 
 from minikin.base.errors import DataError
-from minikin.text.records import Dialogue, Record, Selection, Summarization, Text, Translation, Turn
+from minikin.text.records import Complexity, Dialogue, Record, Selection, Summarization, Text, Translation, Turn
 
 Task = Literal["translation", "summarization", "dialogue", "text", "selection"]
 _SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
@@ -62,6 +63,7 @@ def reversed_direction(record: Translation) -> Translation:
         target=record.source,
         source_lang=record.target_lang,
         target_lang=record.source_lang,
+        complexity=record.complexity,
     )
 
 
@@ -112,6 +114,15 @@ class _Fields:
             raise self._wrong(name, value, f"a whole number from 0 to {size - 1}")
         return value
 
+    def complexity(self) -> Complexity:
+        """A finite number or a label, if the record has one."""
+        value = self._fields.get("complexity")
+        if isinstance(value, str):
+            return self.text("complexity")
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)):
+            return value
+        raise self._wrong("complexity", value, "a number or a short label")
+
     def _value(self, name: str) -> Any:
         if name not in self._fields:
             near = difflib.get_close_matches(name, list(self._fields), 1)
@@ -130,6 +141,7 @@ def _translation(fields: _Fields) -> Translation:
         source_lang=fields.text("source_lang"),
         target_lang=fields.text("target_lang"),
         references=fields.texts("references"),
+        complexity=fields.complexity(),
     )
 
 
@@ -138,6 +150,7 @@ def _summarization(fields: _Fields) -> Summarization:
         document=fields.text("document"),
         summary=fields.text("summary"),
         references=fields.texts("references"),
+        complexity=fields.complexity(),
     )
 
 
@@ -148,13 +161,14 @@ def _selection(fields: _Fields) -> Selection:
         role=fields.text("role"),
         candidates=candidates,
         answer=fields.index("answer", len(candidates)),
+        complexity=fields.complexity(),
     )
 
 
 _BUILDERS: Mapping[Task, Callable[[_Fields], Record]] = {
     "translation": _translation,
     "summarization": _summarization,
-    "dialogue": lambda fields: Dialogue(turns=fields.turns("turns", 2)),
+    "dialogue": lambda fields: Dialogue(turns=fields.turns("turns", 2), complexity=fields.complexity()),
     "selection": _selection,
     "text": lambda fields: Text(text=fields.text("text")),
 }

@@ -49,6 +49,12 @@ class Event:
         return self.who.english, self.verb.english, self.place.english
 
     @property
+    def complements(self) -> int:
+        """How much is said beyond who did what when: goods, their adjective, a negation, a recipient, a place."""
+        said = (self.goods, self.goods and self.goods.adjective, self.recipient, self.place)
+        return sum(part is not None for part in said) + bool(self.goods and self.goods.number == "no")
+
+    @property
     def split(self) -> Split:
         """Where this core may occur."""
         return "test" if zlib.crc32("|".join(self.core).encode()) % 100 < _TEST_PERCENT else "train"

@@ -49,12 +49,13 @@ _CROWNS = {
 
 
 def translation(chance: Random, split: Split) -> Translation:
-    """One meaning in both languages, in either direction."""
+    """One meaning in both languages, in either direction; its complexity is its meaning's complements."""
     event = draw_event(chance, split)
     pair = _FRAMES[chance.randrange(len(_FRAMES))](chance, event)
+    said = event.complements
     if chance.random() < 0.5:
-        return Translation(source=pair[0], target=pair[1], source_lang="en", target_lang="de")
-    return Translation(source=pair[1], target=pair[0], source_lang="de", target_lang="en")
+        return Translation(source=pair[0], target=pair[1], source_lang="en", target_lang="de", complexity=said)
+    return Translation(source=pair[1], target=pair[0], source_lang="de", target_lang="en", complexity=said)
 
 
 def summarization(chance: Random, split: Split, language: Language) -> Summarization:

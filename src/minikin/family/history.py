@@ -1,0 +1,65 @@
+"""What a member's provenance tells of its training, as the report says it."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minikin.family.recipe import Recipe
+from minikin.family.site import Site
+from minikin.family.supply import source_names, sources_of
+from minikin.measure.records import CurvePoint, Kept, Training
+
+
+def training(site: Site, name: str) -> Training:
+    """How a member was trained; sources go by short names, so that a report tells no machine's paths."""
+    facts, names = site.store.provenance(name), _short_names(site.recipe)
+    phases = [facts["before"], facts] if "before" in facts else [facts]
+    epochs = Counter[str]()
+    for phase in phases:
+        epochs.update(phase["epochs"])
+    return Training(
+        tokens=sum(phase["tokens"] for phase in phases),
+        flops=sum(phase["training_flops"] for phase in phases),
+        seconds=sum(phase["seconds"] for phase in phases),
+        objective=", ".join(_told(phases)),
+        curve=tuple(_curve(phases)),
+        gap=facts["gap"],
+        epochs={names.get(source, source): seen for source, seen in epochs.items()},
+        dropout=phases[0].get("dropout", 0.0),
+        weight_decay=phases[0].get("weight_decay", 0.0),
+        kept=Kept(**facts["kept"]) if "kept" in facts else None,
+    )
+
+
+def _curve(phases: Sequence[Mapping[str, Any]]) -> Iterator[CurvePoint]:
+    """All phases' readings, one phase after the other."""
+    before = 0
+    for phase in phases:
+        for point in phase["curve"]:
+            yield CurvePoint(tokens=before + point["tokens"], loss=point["loss"], held_out=point["held_out"])
+        before += phase["tokens"]
+
+
+def _told(phases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    facts = phases[0]
+    if facts["parent"]:
+        yield f"cut from {facts['parent']}"
+    if facts["origin"]:
+        origin = Path(facts["origin"])
+        yield f"taken from {origin.name if origin.is_absolute() else origin}"
+    if facts["teacher"]:
+        yield f"distilled from {facts['teacher']}"
+    elif facts["tokens"]:
+        yield "next token"
+    if len(phases) > 1:
+        yield f"taught on its own answers by {phases[-1]['corrector']}"
+
+
+def _short_names(recipe: Recipe) -> dict[str, str]:
+    """What a mixture calls the sources of a task that has several, in short."""
+    return {
+        f"{task} {source}": f"{task} {short}"
+        for task, data in sources_of(recipe.data).items()
+        for source, short in source_names([weighed.source for weighed in data.train]).items()
+    }

@@ -1,0 +1,98 @@
+"""Groups of a test by source, and results that tell nothing of the machine."""
+
+import gzip
+import json
+from dataclasses import replace
+
+import pytest
+from fakes import report
+
+from minikin.family.answering import test_questions as questions_of
+from minikin.family.reading import checked
+from minikin.family.results import save_results
+from minikin.family.supply import source_names
+from minikin.measure.report import read_report, write_report
+
+TURNS = [{"role": "a", "text": "Hello"}, {"role": "b", "text": "Bye"}]
+SHAPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "intermediate_size": 48,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "hidden_size_per_layer_input": 16,
+}
+
+
+def recipe_on(root, **data):
+    fields = {
+        "name": "talk",
+        "data": {"root": str(root), **data},
+        "member": {"full": {"shape": SHAPE, "train": {"tokens": 10}}},
+        "measure": {"max_examples": 3},
+    }
+    return checked(fields, "here")
+
+
+def lines(path, *records):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress("".join(json.dumps(record) + "\n" for record in records).encode()))
+
+
+@pytest.mark.parametrize(
+    ("sources", "names"),
+    [
+        (["data/sgd/valid.jsonl.gz", "/x/dailydialog/valid.jsonl"], ["sgd", "dailydialog"]),
+        (["a.jsonl", "b.jsonl"], ["a", "b"]),
+        (["x/a.jsonl", "x/b.jsonl", "y/a.jsonl"], ["x a", "x b", "y a"]),
+        (["1/x/a.jsonl", "2/x/a.jsonl"], ["x a 1", "x a 2"]),
+        (["village:40", "hub:owner/name", "z/a.jsonl"], ["village", "name", "z"]),
+        (["village:40", "village:50"], ["village:40", "village:50"]),
+    ],
+)
+def test_sources_have_short_names_that_tell_them_apart(sources, names):
+    assert list(source_names(sources).values()) == names
+
+
+def test_several_sources_of_a_task_are_groups(tmp_path):
+    selection = {"context": TURNS, "role": "a", "candidates": ["x", "y"], "answer": 0}
+    pair = {"source": "a", "target": "b", "source_lang": "en", "target_lang": "de"}
+    for name in ("sgd", "dailydialog"):
+        lines(tmp_path / name / "select.jsonl.gz", selection, selection, selection | {"complexity": 7}, selection)
+        lines(tmp_path / name / "pairs.jsonl.gz", pair)
+    names = ["sgd/select.jsonl.gz", "dailydialog/select.jsonl.gz"]
+    pairs = ["sgd/pairs.jsonl.gz", "dailydialog/pairs.jsonl.gz"]
+    recipe = recipe_on(
+        tmp_path,
+        dialogue={"train": ["village:9"], "select": names},
+        translation={"train": ["village:9"], "test": pairs, "both_directions": True},
+    )
+    asked = questions_of(recipe, "dialogue")
+    assert [question.group for question in asked] == ["sgd"] * 3 + ["dailydialog"] * 3
+    assert [question.example for question in asked] == list(range(6))
+    assert [question.complexity for question in asked] == [None, None, 7] * 2
+    groups = [question.group for question in questions_of(recipe, "translation")]
+    assert groups == ["sgd en-de", "sgd de-en", "dailydialog en-de", "dailydialog de-en"]
+    alone = recipe_on(tmp_path, dialogue={"train": ["village:9"], "select": names[:1]})
+    assert {question.group for question in questions_of(alone, "dialogue")} == {""}
+
+
+def test_results_are_kept_without_the_paths_that_the_recipe_names(tmp_path):
+    family, elsewhere = tmp_path / "family", tmp_path / "elsewhere" / "sgd" / "train.jsonl.gz"
+    recipe = recipe_on(
+        tmp_path / "data",
+        dialogue={"train": [str(elsewhere), "own.jsonl"], "test": [str(tmp_path / "data" / "deep" / "test.jsonl")]},
+    )
+    told = report()
+    nano = told.members["nano"]
+    told.members["nano"] = replace(nano, training=replace(nano.training, epochs={f"dialogue {elsewhere}": 2.0}))
+    write_report(told, family)
+    save_results(family, recipe.model_dump(mode="json", by_alias=True), tmp_path / "saved")
+    for path in (tmp_path / "saved").iterdir():
+        assert str(tmp_path) not in path.read_text(), path
+    found = checked(json.loads((tmp_path / "saved" / "recipe.json").read_text()), "saved")
+    assert found.data.root == "."
+    assert found.data.dialogue.test == ["deep/test.jsonl"]
+    assert [weighed.source for weighed in found.data.dialogue.train] == ["sgd/train.jsonl.gz", "own.jsonl"]
+    assert read_report(tmp_path / "saved").members["nano"].training.epochs == {"dialogue sgd/train.jsonl.gz": 2.0}

@@ -1,0 +1,78 @@
+"""What people read: the page and the tables say what the report knows, and nothing that it does not."""
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from fakes import interval, report
+from rich.console import Console
+
+from minikin.measure.page import page
+from minikin.measure.retention import comparable, quality_promise
+from minikin.measure.terminal import tables
+
+
+def in_terminal(family):
+    console = Console(file=io.StringIO(), width=120)
+    console.print(tables(family))
+    return console.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def html():
+    return page(report())
+
+
+def test_groups_stand_under_their_task(html):
+    for shown in (html, in_terminal(report())):
+        places = [shown.index(said) for said in ("translation", "one en-de", "two en-de", "dialogue")]
+        assert places == sorted(places)
+    assert re.search(r"one en-de</td><td>bleu</td>\s*<td>60\.0 .*</td>\s*<td>30\.0 .*</td>\s*<td>\s*50\.0 %", html)
+
+
+def test_shares_of_chance_are_not_shown():
+    family = report()
+    nano = family.members["nano"]
+    absurd = {"dialogue": {"hits@1": interval(2.93, 0.5, 9.0)}}
+    promise = quality_promise("dialogue", 0.5, absurd["dialogue"], too_close=["hits@1"])
+    family.members["nano"] = replace(nano, retention=nano.retention | absurd, promises=(promise,))
+    for shown in (page(family), in_terminal(family)):
+        assert "293" not in shown
+        assert "–" in shown
+        assert "hits@1 is too close to chance to compare" in shown
+
+
+def test_the_page_tells_of_overfitting(html):
+    for said in (
+        "nano, translation: held-out loss rose from 1.00 at 1.0 M tokens to 1.20",
+        "translation one 1.50",
+        "step 70</td>",
+        "translation +0.250",
+    ):
+        assert said in html
+
+
+def test_outputs_stand_side_by_side_with_marks_and_nothing_of_them_is_markup(html):
+    assert "This <mark>was &lt;i&gt;new&lt;/i&gt;.</mark>" in html
+    assert "Das ist &lt;b&gt;alt&lt;/b&gt;." in html
+    assert "<i>" not in html
+    assert "full · chrF 100" in html
+
+
+def test_the_limits_tell_parts_and_where_least_is_kept(html):
+    assert "nano keeps least of full&#39;s translation on inputs of 10–20 words" in html
+    assert re.search(r"<td>10–20</td><td>100</td>\s*<td>50\.0 .*</td>\s*<td>15\.0 .*</td><td>\s*30\.0 %", html)
+
+
+def test_what_reaches_down_to_chance_is_not_comparable():
+    assert not comparable(interval(6.0, 4.9, 7.0), 5.0)
+    assert comparable(interval(6.0, 5.1, 7.0), 5.0)
+
+
+def test_a_metric_that_is_missed_is_missed_whatever_another_says():
+    kept = {"hits@1": interval(2.9), "reply_f1": interval(0.3)}
+    found = quality_promise("dialogue", 0.5, kept, too_close=["hits@1"])
+    assert (found.verdict, found.reason) == ("missed", "")
+    found = quality_promise("dialogue", 0.5, kept | {"reply_f1": interval(0.9)}, too_close=["hits@1"])
+    assert (found.verdict, found.reason) == ("undecided", "the first member's hits@1 is too close to chance to compare")
