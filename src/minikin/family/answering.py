@@ -1,13 +1,16 @@
 """The stages in which models answer: a teacher writes training examples anew, members answer the test."""
 
 import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from itertools import islice
 
 from minikin.base.files import write_text
+from minikin.family.exams import Exam, examples_of
 from minikin.family.recipe import Recipe
 from minikin.family.site import Site, answers_key, teacher_of, written_key
-from minikin.family.supply import sources_of, test_records, training_records
+from minikin.family.supply import training_records
 from minikin.measure.examine import examine, fitted
 from minikin.measure.records import Answer
 from minikin.measure.tasks import Question, questions, selections
@@ -18,7 +21,6 @@ from minikin.ship.rounding import as_in_file
 from minikin.text.chat import encode_prompt, messages
 from minikin.text.corpus import write_records
 from minikin.text.records import Dialogue, Record, Summarization, Translation
-from minikin.text.sources import Task
 from minikin.text.tokenizer import Tokenizer
 
 
@@ -29,7 +31,7 @@ def write_answers(site: Site, name: str) -> None:
     teacher = load(site.store.folder(teacher_of(member))).eval()
     tokenizer = Tokenizer.load(site.store.folder("data"))
     with site.store.fresh(f"written/{name}", written_key(site, name), {"stage": "written"}) as folder:
-        for task in sources_of(recipe.data):
+        for task in recipe.data.tasks:
             if task == "text":
                 continue
             records = list(islice(training_records(recipe, task), member.distill.teacher_answers))
@@ -54,13 +56,10 @@ def examine_member(site: Site, name: str, kind: str | None = None) -> None:
     if kind is not None:
         decoder, size = as_in_file(decoder, kind)
         facts, title = facts | {"bytes": size}, f"{name} in {kind}"
-    with site.store.fresh(answers_name(name, kind), answers_key(site, name, kind), facts) as folder:
+    with site.results.fresh(answers_name(name, kind), answers_key(site, name, kind), facts) as folder:
         lines = []
-        for task in sources_of(recipe.data):
-            asked = test_questions(recipe, task)
-            if not asked:
-                continue
-            with site.log.bar(f"{title}: {task} test", len(asked)) as bar:
+        for exam, asked in test_questions(recipe, site.exams):
+            with site.log.bar(f"{title}: {exam.title} test", len(asked)) as bar:
                 answers = examine(
                     decoder,
                     tokenizer,
@@ -76,7 +75,7 @@ def examine_member(site: Site, name: str, kind: str | None = None) -> None:
 def read_answers(site: Site, name: str, kind: str | None = None) -> list[Answer]:
     """The answers that `examine_member` kept."""
     # a line ends with "\n" and nothing else: an answer may hold any other sign that Unicode ends lines with
-    lines = (site.store.folder(answers_name(name, kind)) / "answers.jsonl").read_text(encoding="utf-8").split("\n")
+    lines = (site.results.folder(answers_name(name, kind)) / "answers.jsonl").read_text(encoding="utf-8").split("\n")
     found = [json.loads(line) for line in lines if line]
     return [Answer(**fields | {"references": tuple(fields["references"])}) for fields in found]
 
@@ -99,10 +98,18 @@ def _with_answer(record: Record, answer: str) -> Record:
             return record
 
 
-def test_questions(recipe: Recipe, task: Task) -> list[Question]:
-    """What is asked of every member; whole dialogues become selections among each other's last turns."""
-    examples = test_records(recipe, task)
-    dialogues = [record for records in examples for record in records if isinstance(record, Dialogue)]
-    if dialogues:
-        examples = [[selection] for selection in selections(dialogues, recipe.seed)]
-    return [question for number, records in enumerate(examples) for question in questions(records, number)]
+def test_questions(recipe: Recipe, exams: Iterable[Exam]) -> Iterator[tuple[Exam, list[Question]]]:
+    """What is asked of every member in each exam that asks something; examples are numbered through a task.
+
+    Whole dialogues become selections among each other's last turns.
+    """
+    before: Counter[str] = Counter()
+    for exam in exams:
+        examples = examples_of(recipe, exam)
+        dialogues = (record for records in examples for record in records if isinstance(record, Dialogue))
+        made = selections(list(dialogues), recipe.seed)
+        asked = ([next(made)] if isinstance(records[0], Dialogue) else records for records in examples)
+        found = [each for number, records in enumerate(asked, before[exam.task]) for each in questions(records, number)]
+        before[exam.task] += len(examples)
+        if found:
+            yield exam, found

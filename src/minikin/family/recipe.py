@@ -11,7 +11,14 @@ from pydantic import Field, model_validator
 from minikin.family.corpora import Corpora
 from minikin.family.fields import MAX_POSITIONS, Count, Ratio, Share, Strict
 
-_RESERVED = ("answers", "data", "held_out", "written")  # folders of a family that are no members
+_RESERVED = (
+    "answers",
+    "data",
+    "evaluations",
+    "held_out",
+    "overlap",
+    "written",
+)  # folders of a family that are no members
 
 
 class Vocabulary(Strict):

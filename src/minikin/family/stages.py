@@ -12,7 +12,7 @@ from minikin.family.fitting import WATCHED_ROWS, adopted, beginning, held_out, l
 from minikin.family.origin import origin_folder
 from minikin.family.recipe import Optimization
 from minikin.family.site import Site, data_key, held_out_key, member_key
-from minikin.family.supply import held_out_records, sources_of, training_sources
+from minikin.family.supply import held_out_records, training_sources
 from minikin.measure.limits import words
 from minikin.model.checkpoint import save
 from minikin.model.decoder import Decoder
@@ -29,7 +29,7 @@ _LOOKS = 10
 
 def prepare_data(site: Site) -> None:
     """Tokenizer and token shards of every source, and how often each word was seen."""
-    recipe, tasks = site.recipe, sources_of(site.recipe.data)
+    recipe, tasks = site.recipe, site.recipe.data.tasks
     with site.store.fresh("data", data_key(site), {"stage": "data"}) as folder:
         tokenizer = _tokenizer(site)
         tokenizer.save(folder, next(iter(site.planned.values())).config.max_position_embeddings, chat_template())
@@ -46,7 +46,7 @@ def prepare_held_out(site: Site) -> None:
     """Token shards of the examples on which the loss is watched while training."""
     tokenizer = Tokenizer.load(site.store.folder("data"))
     with site.store.fresh("held_out", held_out_key(site), {"stage": "held out"}) as folder:
-        for task, data in sources_of(site.recipe.data).items():
+        for task, data in site.recipe.data.tasks.items():
             if data.test or data.select:
                 write_records(folder / task, held_out_records(site.recipe, task), tokenizer)
 
@@ -111,7 +111,7 @@ def _tokenizer(site: Site) -> Tokenizer:
 
 def _tokenizer_texts(site: Site) -> Iterator[str]:
     """The first examples of each task, as many of each of its sources."""
-    for task in sources_of(site.recipe.data):
+    for task in site.recipe.data.tasks:
         sources = training_sources(site.recipe, task)
         each = max(1, site.recipe.data.tokenizer_examples // len(sources))
         for record in chain.from_iterable(islice(records, each) for records in sources):

@@ -26,23 +26,25 @@ from minikin.measure.records import (
     Verdicted,
 )
 from minikin.measure.retention import Counts, cost_promise, quality_promise, ratio_interval, resampled, score_interval
+from minikin.text.overlap import Overlap
 
 _SAMPLES = 4  # a task
 Scores = dict[str, dict[str, Interval]]
 Answers = Mapping[str, Sequence[Answer]]  # by task
 
 
-def summarize(site: Site) -> FamilyReport:
-    """Score every member, compare it with the first, and measure what it costs."""
+def summarize(site: Site, overlap: dict[str, Overlap], told: dict[str, str]) -> FamilyReport:
+    """Score every member, compare it with the first, and measure what it costs; `told` is added to how it was done."""
     answers = {name: _by_task(read_answers(site, name)) for name in site.recipe.member}
     machine = describe()
     return FamilyReport(
         recipe=site.recipe.name,
         recipe_digest=digest(site.recipe.model_dump_json()),
         machine=asdict(machine),
-        how=_how(site, answers[site.recipe.first]),
+        how=_how(site, answers[site.recipe.first]) | told,
         members={name: _member(site, name, answers, machine.threads) for name in site.recipe.member},
         samples=_samples(answers),
+        overlap=overlap,
     )
 
 
@@ -65,7 +67,7 @@ def _member(site: Site, name: str, answers: Mapping[str, Answers], threads: int)
 def _precision(site: Site, name: str, kind: str, own: Answers) -> Precision:
     rounded = _by_task(read_answers(site, name, kind))
     return Precision(
-        bytes=site.store.provenance(answers_name(name, kind))["bytes"],
+        bytes=site.results.provenance(answers_name(name, kind))["bytes"],
         scores=_scores(site, rounded),
         retention=_retention(site, rounded, own),
     )

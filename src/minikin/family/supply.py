@@ -1,85 +1,103 @@
 """The recipe's sources as records: the village, files and hub datasets, in one stream a task."""
 
+import json
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
+from minikin.base.errors import DataError
 from minikin.base.files import file_digest
-from minikin.family.corpora import Corpora, Data
+from minikin.family.corpora import DATA_ROOT, NamedSource
 from minikin.family.recipe import Recipe
+from minikin.text.hub import fetched
+from minikin.text.mapping import OURS, Naming, Task
 from minikin.text.records import Record, Translation
-from minikin.text.sources import Task, present, read, read_hub, reversed_direction
+from minikin.text.sources import present, read, reversed_direction
 from minikin.text.village import village
 
 Split = Literal["train", "test"]
 _WATCHED = 400  # examples a source
-
-
-def sources_of(data: Corpora) -> dict[Task, Data]:
-    """The tasks that a recipe has data for, and where it is from."""
-    found: dict[Task, Data | None] = {
-        "translation": data.translation,
-        "summarization": data.summarization,
-        "dialogue": data.dialogue,
-        "text": data.text,
-    }
-    return {task: sources for task, sources in found.items() if sources is not None}
+_ADVICE = f"where files are, say with --set data.root=FOLDER or the environment variable {DATA_ROOT}"
 
 
 def training_records(recipe: Recipe, task: Task) -> Iterator[Record]:
     """All training records of a task."""
-    for records in training_sources(recipe, task):
-        yield from records
+    return chain.from_iterable(training_sources(recipe, task))
 
 
 def training_sources(recipe: Recipe, task: Task) -> list[Iterator[Record]]:
     """The training records of each source of a task."""
-    data = sources_of(recipe.data)[task]
-    return [_directed(_read(recipe, weighed.source, task, "train"), data) for weighed in data.train]
-
-
-def test_records(recipe: Recipe, task: Task) -> list[list[Record]]:
-    """What members are scored on, the first of each source: selections where there are some, else the test.
-
-    A record and its reversal come as one list: they say the same thing, so they are one example to statistics.
-    """
-    data = sources_of(recipe.data)[task]
-    kind: Task = "selection" if data.select else task
-    records = _first(recipe, data.select or data.test, kind, recipe.measure.max_examples)
-    return [list(_directed([record], data)) for record in records]
+    data = recipe.data.tasks[task]
+    found = [records_of(recipe, source, task, "train") for source in data.train]
+    return [both_ways(records) for records in found] if data.both_directions else found
 
 
 def held_out_records(recipe: Recipe, task: Task) -> Iterator[Record]:
     """What the loss is watched on while training, the first of each source: the test, else the selections."""
-    data = sources_of(recipe.data)[task]
+    data = recipe.data.tasks[task]
     kind: Task = task if data.test else "selection"
-    return _directed(_first(recipe, data.test or data.select, kind, _WATCHED), data)
+    found = [islice(records_of(recipe, source, kind, "test"), _WATCHED) for source in data.test or data.select]
+    return both_ways(chain.from_iterable(found)) if data.both_directions else chain.from_iterable(found)
 
 
-def fingerprint(recipe: Recipe, source: str) -> str:
-    """What a source's content is known by: files by their bytes, others by their name."""
-    if source.partition(":")[0] in ("village", "hub"):
-        return source
-    return f"{source} {file_digest(present(Path(recipe.data.root) / source))}"
+def records_of(recipe: Recipe, source: NamedSource, task: Task, split: Split) -> Iterator[Record]:
+    """The records of a source; raises DataError if neither its file nor its dataset is to be had, or one is bad."""
+    kind, _, count = source.source.partition(":")
+    if kind == "village":
+        return village(task, int(count), split=split, seed=recipe.seed)
+    path = _file(recipe, source)
+    if path is not None and source.hub:
+        return read(path, task)
+    # in records that are whole dialogues, a response is selected among their last turns
+    if task == "selection" and any(field.startswith("turns") for field in source.fields):
+        task = "dialogue"
+    return _read(_dataset(recipe, source, split) if path is None else [path], task, _naming(source))
 
 
-def _first(recipe: Recipe, sources: Iterable[str], kind: Task, count: int) -> Iterator[Record]:
-    for source in sources:
-        yield from islice(_read(recipe, source, kind, "test"), count)
-
-
-def _directed(records: Iterable[Record], data: Data) -> Iterator[Record]:
+def both_ways(records: Iterable[Record]) -> Iterator[Record]:
+    """Records, each translation followed by the same pair the other way round."""
     for record in records:
         yield record
-        if data.both_directions and isinstance(record, Translation):
+        if isinstance(record, Translation):
             yield reversed_direction(record)
 
 
-def _read(recipe: Recipe, source: str, task: Task, split: Split) -> Iterator[Record]:
-    kind, _, rest = source.partition(":")
-    if kind == "village":
-        return village(task, int(rest), split=split, seed=recipe.seed)
-    if kind == "hub":
-        return read_hub(rest, task, split)
-    return read(Path(recipe.data.root) / source, task)
+def fingerprint(recipe: Recipe, source: NamedSource) -> str:
+    """What a source's content is known by: files by their bytes, others by their name; and where its fields are."""
+    named = source.model_dump(exclude={"source", "hub", "weight"}, exclude_defaults=True)
+    if source.source.startswith("village:"):
+        return source.source
+    if path := _file(recipe, source):
+        known, named = f"{source.source} {file_digest(path)}", {} if source.hub else named
+    else:
+        known = f"hub:{source.dataset}"
+    return f"{known} {json.dumps(named)}" if named else known
+
+
+def _file(recipe: Recipe, source: NamedSource) -> Path | None:
+    """The file to read; None if it is a dataset; raises DataError if there must be a file and is none."""
+    path = recipe.data.folder / source.source
+    if source.source.startswith("hub:") or (source.hub and not path.is_file()):
+        return None
+    return present(path, "" if Path(source.source).is_absolute() else f"; {_ADVICE}")
+
+
+def _dataset(recipe: Recipe, source: NamedSource, split: Split) -> list[Path]:
+    assert source.dataset is not None
+    try:
+        return fetched(source.dataset, source.split or split, source.revision)
+    except DataError as error:
+        if source.hub is None:
+            raise
+        raise DataError(f"{recipe.data.folder / source.source}: no such file, and {error}; {_ADVICE}") from error
+
+
+def _read(paths: Iterable[Path], task: Task, naming: Naming) -> Iterator[Record]:
+    return (record for path in paths for record in read(path, task, naming))
+
+
+def _naming(source: NamedSource) -> Naming:
+    same = {"source_lang": source.source_lang, "target_lang": source.target_lang}
+    found = {field: value for field, value in same.items() if value is not None}
+    return Naming(places=source.fields, same=found) if source.fields or found else OURS

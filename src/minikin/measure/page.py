@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from minikin.measure.plots import limits_plot, loss_curves, quality_against
 from minikin.measure.records import FamilyReport, Verdicted
+from minikin.text.overlap import DOCUMENT, NEAR, SENTENCE
 
 _SIGNS = {"kept": "✓", "missed": "✗", "undecided": "?"}
 
@@ -28,6 +29,8 @@ def page(report: FamilyReport) -> str:
         plots={title: Markup(svg) for title, svg in plots.items() if svg},  # our own drawing, nobody's text
         signs=_SIGNS,
         sentence=promise_sentence,
+        near=NEAR,
+        runs={"sentence": SENTENCE, "document": DOCUMENT},
     )
 
 

@@ -1,7 +1,9 @@
 """What measuring yields: the records that `report.json` is made of. Scores are on the scale 0 to 100."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from minikin.text.overlap import Overlap
 
 Verdict = Literal["kept", "missed", "undecided"]
 
@@ -141,7 +143,10 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class FamilyReport:
-    """`report.json`. `how` says how scores were obtained: examples, resamples, seed, metric signatures."""
+    """`report.json`. `how` says how scores were obtained: examples, resamples, seed, metric signatures.
+
+    `overlap` is what the training data has of the test, a task; nothing where they were not compared.
+    """
 
     recipe: str
     recipe_digest: str
@@ -149,3 +154,4 @@ class FamilyReport:
     how: dict[str, str]
     members: dict[str, MemberReport]
     samples: tuple[Sample, ...]
+    overlap: dict[str, Overlap] = field(default_factory=dict[str, Overlap])
