@@ -100,6 +100,7 @@ def _batch(step: int, vocab_size: int) -> Batch:
         weights=torch.ones(1, _TOKENS),
         positions=torch.arange(_TOKENS)[None],
         documents=torch.zeros(1, _TOKENS, dtype=torch.int64),
+        replies=torch.zeros(1, _TOKENS, dtype=torch.bool),
     )
 
 

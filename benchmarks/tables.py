@@ -74,6 +74,7 @@ def batches(config: Config, tokens: int) -> Iterator[Batch]:
             weights=torch.ones(1, tokens),
             positions=places,
             documents=torch.zeros_like(places),
+            replies=torch.zeros_like(places, dtype=torch.bool),
         )
 
 

@@ -61,6 +61,7 @@ def rows(config: Config, recipe: Recipe) -> Batch:
         weights=torch.where(answer, 1.0, recipe.data.prompt_weight),
         positions=place % (length // 4),
         documents=place // (length // 4),
+        replies=torch.zeros_like(tokens[:, :-1], dtype=torch.bool),
     )
 
 

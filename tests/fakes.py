@@ -68,7 +68,15 @@ def documents(rows: int, length: int, config: Config = TINY, seed: int = 2) -> B
     positions = torch.cat((torch.arange(half), torch.arange(length - half))).expand(rows, -1)
     owners = (torch.arange(length) >= half).long().expand(rows, -1)
     weights = (torch.rand(rows, length, generator=generator) > 0.3).float()
-    return Batch(tokens=tokens[:, :-1], targets=tokens[:, 1:], weights=weights, positions=positions, documents=owners)
+    replies = torch.zeros(rows, length, dtype=torch.bool)
+    return Batch(
+        tokens=tokens[:, :-1],
+        targets=tokens[:, 1:],
+        weights=weights,
+        positions=positions,
+        documents=owners,
+        replies=replies,
+    )
 
 
 def corpus(folder: Path, count: int = 60, longest: int = 30, vocab_size: int = 300, seed: int = 3) -> Corpus:

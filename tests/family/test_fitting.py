@@ -1,6 +1,7 @@
 """From recipe to rows: sources are seen by size and weight; a member begins as its parent, cut."""
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,15 @@ from rich.console import Console
 
 from minikin.base.log import Log
 from minikin.base.seeds import torch_generator
-from minikin.family.fitting import held_out, losses, mixture
+from minikin.family.fitting import mixture
+from minikin.family.guards import dropout, held_out, losses, task_score, weight_decay
+from minikin.family.learning import Optimization
 from minikin.family.plan import plan
 from minikin.family.reading import read_recipe
-from minikin.family.site import Site, answers_key, data_key, held_out_key, member_key
-from minikin.family.stages import prepare_data, prepare_held_out
+from minikin.family.site import Site, answers_key, data_key, distilled_key, member_key
+from minikin.family.stages import prepare_data
 from minikin.family.store import Store
+from minikin.family.supply import training_records, watched_records
 from minikin.model.decoder import initialized
 
 VILLAGE = Path(__file__).parents[2] / "recipes" / "village.toml"
@@ -37,7 +41,6 @@ def site(folder, *overrides):
 def prepared(tmp_path_factory):
     made = site(tmp_path_factory.mktemp("site"))
     prepare_data(made)
-    prepare_held_out(made)
     return made
 
 
@@ -56,9 +59,9 @@ def test_tasks_keep_their_shares_whatever_their_sources(prepared):
     assert shares == pytest.approx({"translation": 3, "summarization": 1.5, "dialogue": 1.5, "text": 0.3})
 
 
-def test_held_out_losses_are_of_every_task_that_has_a_test(prepared):
+def test_held_out_losses_are_of_every_task(prepared):
     decoder = initialized(prepared.planned["nano"].config, torch_generator(1, "test")).eval()
-    assert set(held_out(prepared)(decoder)) == {"translation", "summarization", "dialogue"}
+    assert set(held_out(prepared)(decoder)) == {"translation", "summarization", "dialogue", "text"}
     rows = mixture(prepared, "full", prepared.recipe.member["full"].train)
     assert set(losses(decoder, rows.recent(40, 8))) == {"translation", "summarization", "dialogue", "text"}
 
@@ -73,7 +76,6 @@ def test_recent_rows_are_those_seen_last(prepared):
 def test_a_test_set_changes_the_answers_and_not_the_members(tmp_path):
     one, other = site(tmp_path), site(tmp_path, "data.translation.test=['village:30']")
     assert member_key(one, "full") == member_key(other, "full")
-    assert held_out_key(one) != held_out_key(other)
     assert answers_key(one, "full") != answers_key(other, "full")
 
 
@@ -82,6 +84,40 @@ def test_what_a_teacher_wrote_is_part_of_a_member(tmp_path):
     one, other = site(tmp_path, written), site(tmp_path, written, "measure.max_new_tokens=9")
     assert member_key(one, "nano") != member_key(other, "nano")
     assert member_key(one, "mini") == member_key(other, "mini")
+
+
+def test_a_last_phase_is_part_of_a_member_and_leaves_what_it_begins_with(tmp_path):
+    one, other = site(tmp_path), site(tmp_path, "member.nano.on_policy={tokens = 1000}")
+    assert member_key(one, "nano") != member_key(other, "nano")
+    assert member_key(one, "nano") == distilled_key(other, "nano")
+
+
+@pytest.mark.parametrize(("records", "watched"), [(10, 0), (100, 5), (5000, 200)])
+def test_what_is_watched_is_held_back_from_training(tmp_path, records, watched):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": f"text {number}"}) + "\n" for number in range(records)))
+    recipe = site(tmp_path, f"data.text.train=['{path}']").recipe
+    trained = {record.text for record in training_records(recipe, "text")}
+    held_back = {record.text for (record,) in watched_records(recipe, "text")}
+    assert len(held_back) == watched
+    assert not trained & held_back
+    assert len(trained) + len(held_back) == records
+
+
+def test_dropout_and_weight_decay_grow_with_repetition_unless_they_are_said():
+    auto, said = Optimization(tokens=1), Optimization(tokens=1, dropout=0.2, weight_decay=0.3)
+    assert (dropout(auto, 1.0), weight_decay(auto, 1.0)) == (0.0, 0.05)
+    for guard in (dropout, weight_decay):
+        values = [guard(auto, repeats) for repeats in (1, 2, 8, 64, 1e6)]
+        assert values == sorted(values)
+        assert values[0] < values[-1] <= 0.5
+    assert (dropout(said, 50.0), weight_decay(said, 50.0)) == (0.2, 0.3)
+
+
+def test_a_task_score_is_between_0_and_100_and_the_same_twice(prepared):
+    decoder = initialized(prepared.planned["nano"].config, torch_generator(1, "test")).eval()
+    score = task_score(prepared)
+    assert 0 <= score(decoder) == score(decoder) <= 100
 
 
 def test_a_source_is_known_by_what_it_held_when_the_build_began(tmp_path):

@@ -11,10 +11,10 @@ import pyarrow.parquet
 import pytest
 
 from minikin.base.errors import DataError, RecipeError
-from minikin.family.exams import own_exams
+from minikin.family.exams import examples_of, own_exams
 from minikin.family.reading import checked
-from minikin.family.supply import fingerprint, held_out_records, records_of, training_records
-from minikin.text.records import Dialogue, Translation
+from minikin.family.supply import fingerprint, training_records
+from minikin.text.records import Dialogue, Selection, Translation
 
 PAIR = {"source": "a", "target": "b", "source_lang": "en", "target_lang": "de"}
 RECIPE = """
@@ -30,6 +30,7 @@ hidden_size_per_layer_input = 0
 [member.full.train]
 tokens = 100
 """
+TALK = {"context": [{"role": "a", "text": "b"}]}
 BOTH = """
 [translation]
 test = ["test.jsonl"]
@@ -54,6 +55,11 @@ def recipe_of(data, **changes):
     return checked(
         tomllib.loads(RECIPE) | {"data": tomllib.loads(data) | changes, "tokenizer": {"vocab_size": 512}}, "r"
     )
+
+
+def asked(recipe):
+    """The sources of the first exam's pairs."""
+    return [record.source for (record,) in examples_of(recipe, own_exams(recipe)[0])]
 
 
 def written(path, *records):
@@ -116,9 +122,9 @@ def test_a_dataset_is_known_by_all_that_says_what_is_read_of_it(tmp_path, change
 def test_whole_dialogues_of_the_hub_stand_in_for_selections(tmp_path, hub):
     recipe = recipe_of(SELECT, root=str(tmp_path))
     [exam] = own_exams(recipe)
-    found = list(records_of(recipe, exam.sources[0], exam.kind, "test"))
-    assert [type(record) for record in found] == [Dialogue, Dialogue]
-    assert list(held_out_records(recipe, "dialogue")) == found
+    assert [[type(record) for record in records] for records in examples_of(recipe, exam)] == [[Dialogue], [Dialogue]]
+    written(tmp_path / "talk" / "select.jsonl", {**TALK, "role": "b", "candidates": ["c", "d"], "answer": 1})
+    assert [[type(record) for record in records] for records in examples_of(recipe, exam)] == [[Selection]]
 
 
 def test_a_file_may_have_names_of_its_own(tmp_path):
@@ -145,14 +151,14 @@ def test_files_start_at_the_recipes_root_else_at_the_environments(tmp_path, monk
     data = 'translation = {train = ["train.jsonl"], test = ["test.jsonl"]}'
     monkeypatch.setenv("MINIKIN_DATA", str(tmp_path))
     recipe = recipe_of(data)
-    assert [record.source for record in held_out_records(recipe, "translation")] == ["a"]
+    assert asked(recipe) == ["a"]
     with pytest.raises(DataError, match=r"train\.jsonl: no such file; .* data\.root=FOLDER or .* MINIKIN_DATA"):
-        training_records(recipe, "translation")
+        list(training_records(recipe, "translation"))
     with pytest.raises(DataError, match=r"elsewhere/test\.jsonl: no such file"):
-        held_out_records(recipe_of(data, root="elsewhere"), "translation")
+        asked(recipe_of(data, root="elsewhere"))
     monkeypatch.delenv("MINIKIN_DATA")
     monkeypatch.chdir(tmp_path)
-    assert list(held_out_records(recipe_of(data), "translation"))
+    assert asked(recipe_of(data)) == ["a"]
 
 
 MISTAKES = {

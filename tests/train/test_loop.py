@@ -25,10 +25,11 @@ from minikin.train.teacher import Teacher
 STEPS = 12
 
 
-def a_run(folder, steps=STEPS, watch=lambda *_: None, save_seconds=0.0, decoder=None, dtype=torch.float32):
+def a_run(folder, steps=STEPS, watch=lambda *_: None, save_seconds=0.0, decoder=None, dtype=torch.float32, dropout=0.0):
     """A small training; it saves after every step."""
     rows = mixture(folder.parent / "rows")
     decoder = decoder or decoder_of()
+    decoder.dropout.p = dropout
     optimizers = Optimizers(decoder, Schedule(peak=0.01, steps=STEPS, warmup=0.2, decay=0.5), 0.05, 1.0, dtype)
     run = Run(
         title="tiny",
@@ -36,9 +37,11 @@ def a_run(folder, steps=STEPS, watch=lambda *_: None, save_seconds=0.0, decoder=
         batch_at=rows.batch,
         batch_tokens=rows.batch_tokens,
         held_out=lambda model: {"a": held_out_loss(model, iter([rows.batch(99)]))},
+        offer=lambda *_: None,
         look_every=4,
         save_seconds=save_seconds,
         dtype=dtype,
+        seed=1,
     )
     said = []
     reached = fit(decoder, NextToken(), optimizers, run, States(folder, said.append), watch)
@@ -64,18 +67,18 @@ def test_training_lowers_the_loss(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, number, dtype):
-    whole, reached, _ = a_run(tmp_path / "whole", dtype=dtype)
+@pytest.mark.parametrize(("number", "dropout"), [(signal.SIGTERM, 0.0), (signal.SIGINT, 0.1)])
+def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, number, dropout, dtype):
+    whole, reached, _ = a_run(tmp_path / "whole", dtype=dtype, dropout=dropout)
 
     def stop(step, *_):
         if step == 5:
             os.kill(os.getpid(), number)
 
     with pytest.raises(Interrupted, match=r"stopped after step 5 of 12; saved in .*step-00000005") as caught:
-        a_run(tmp_path / "states", watch=stop, dtype=dtype)
+        a_run(tmp_path / "states", watch=stop, dtype=dtype, dropout=dropout)
     assert caught.value.exit_code == 128 + number
-    resumed, again, _ = a_run(tmp_path / "states", decoder=decoder_of(seed=99), dtype=dtype)
+    resumed, again, _ = a_run(tmp_path / "states", decoder=decoder_of(seed=99), dtype=dtype, dropout=dropout)
     assert same(resumed, whole)
     assert [point.loss for point in again.curve] == [point.loss for point in reached.curve]
 

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 
@@ -13,6 +13,7 @@ from minikin.family.site import Site, answers_key, teacher_of, written_key
 from minikin.family.supply import training_records
 from minikin.measure.examine import examine, fitted
 from minikin.measure.records import Answer
+from minikin.measure.select import Select, by_likelihood, by_likeness
 from minikin.measure.tasks import Question, questions, selections
 from minikin.model.checkpoint import load
 from minikin.model.decoder import Decoder
@@ -66,6 +67,7 @@ def examine_member(site: Site, name: str, kind: str | None = None) -> None:
                     asked,
                     batch=recipe.measure.batch,
                     max_new_tokens=recipe.measure.max_new_tokens,
+                    select=selector(recipe),
                     watch=bar.at,
                 )
             lines += [json.dumps(asdict(answer), ensure_ascii=False) for answer in answers]
@@ -99,17 +101,23 @@ def _with_answer(record: Record, answer: str) -> Record:
 
 
 def test_questions(recipe: Recipe, exams: Iterable[Exam]) -> Iterator[tuple[Exam, list[Question]]]:
-    """What is asked of every member in each exam that asks something; examples are numbered through a task.
-
-    Whole dialogues become selections among each other's last turns.
-    """
-    before: Counter[str] = Counter()
+    """What is asked of every member in each exam that asks something; examples are numbered through a task."""
+    asked: Counter[str] = Counter()
     for exam in exams:
-        examples = examples_of(recipe, exam)
-        dialogues = (record for records in examples for record in records if isinstance(record, Dialogue))
-        made = selections(list(dialogues), recipe.seed)
-        asked = ([next(made)] if isinstance(records[0], Dialogue) else records for records in examples)
-        found = [each for number, records in enumerate(asked, before[exam.task]) for each in questions(records, number)]
-        before[exam.task] += len(examples)
-        if found:
+        if found := questions_of(examples_of(recipe, exam), recipe.seed, asked[exam.task]):
+            asked[exam.task] = found[-1].example + 1
             yield exam, found
+
+
+def selector(recipe: Recipe) -> Select:
+    """How members choose among replies: as they learned it."""
+    return by_likeness if recipe.data.replies_told_apart else by_likelihood
+
+
+def questions_of(examples: Sequence[list[Record]], seed: int, first: int = 0) -> list[Question]:
+    """Questions of examples, numbered from `first`; whole dialogues become selections among each other's last turns."""
+    dialogues = [record for records in examples for record in records if isinstance(record, Dialogue)]
+    if dialogues:
+        others = [records for records in examples if not isinstance(records[0], Dialogue)]
+        examples = [*others, *([selection] for selection in selections(dialogues, seed))]
+    return [question for number, records in enumerate(examples, first) for question in questions(records, number)]

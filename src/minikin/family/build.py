@@ -22,12 +22,13 @@ from minikin.family.site import (
     Site,
     answers_key,
     data_key,
-    held_out_key,
+    distilled_key,
+    distilled_name,
     member_key,
     overlap_key,
     written_key,
 )
-from minikin.family.stages import make_member, prepare_data, prepare_held_out
+from minikin.family.stages import distill_first, make_member, prepare_data
 from minikin.family.store import Store
 from minikin.family.summary import summarize
 from minikin.measure.records import FamilyReport
@@ -43,10 +44,11 @@ def build(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
     with site.store.locked():
         site.take_fingerprints()
         _run(site, "data", data_key(site), lambda: prepare_data(site))
-        _run(site, "held_out", held_out_key(site), lambda: prepare_held_out(site))
         for name, member in recipe.member.items():
             if member.distill is not None and member.distill.teacher_answers:
                 _run(site, f"written/{name}", written_key(site, name), lambda name=name: write_answers(site, name))
+            if member.on_policy is not None:
+                _run(site, distilled_name(name), distilled_key(site, name), lambda name=name: distill_first(site, name))
             _run(site, name, member_key(site, name), lambda name=name: make_member(site, name))
         return _evaluated(site)
 

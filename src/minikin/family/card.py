@@ -30,16 +30,16 @@ print(tokenizer.decode(answer, skip_special_tokens=True))
 """
 
 
-def provenance(site: Site, name: str, reached: Reached, mixture: Mixture, seen: dict[str, float]) -> dict[str, Any]:
-    """What a trained member was made from and how; `seen` is its loss on rows that it was trained on, a task."""
-    held_out, tokens = reached.curve[-1].held_out, reached.steps * mixture.batch_tokens
+def provenance(site: Site, name: str, reached: Reached, mixture: Mixture, gap: dict[str, float]) -> dict[str, Any]:
+    """What a trained member was made from and how; `gap` is its held-out minus its training loss, a task."""
+    tokens = reached.steps * mixture.batch_tokens
     return _lineage(site, name) | {
         "steps": reached.steps,
         "tokens": tokens,
         "training_flops": site.planned[name].training_flops_per_token * tokens,
         "seconds": reached.seconds,
         "epochs": mixture.epochs(reached.steps),
-        "gap": {task: held_out[task] - seen[task] for task in held_out},
+        "gap": gap,
         "curve": [asdict(point) for point in reached.curve],
     }
 

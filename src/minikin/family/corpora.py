@@ -41,6 +41,11 @@ class NamedSource(Strict):
     target_lang: str | None = Field(default=None, description="The same for all of them: de.")
 
     @property
+    def is_village(self) -> bool:
+        """Whether it is the built-in one."""
+        return self.source.startswith("village:")
+
+    @property
     def dataset(self) -> str | None:
         """The hub's dataset, if one is named."""
         kind, _, name = self.source.partition(":")
@@ -48,12 +53,11 @@ class NamedSource(Strict):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> "NamedSource":
-        made = self.source.startswith("village:")
-        if self.hub is not None and (made or self.source.startswith("hub:")):
+        if self.hub is not None and (self.is_village or self.source.startswith("hub:")):
             raise ValueError(f"hub: {self.source} is no file that a dataset could stand in for")
         if self.dataset is None and (self.split or self.revision):
             raise ValueError("split and revision are a dataset's; name it: hub = OWNER/NAME")
-        if made and (self.fields or self.source_lang or self.target_lang):
+        if self.is_village and (self.fields or self.source_lang or self.target_lang):
             raise ValueError(f"fields: {self.source} has our own names")
         return self
 
@@ -84,6 +88,15 @@ class Data(Strict):
         "Of whole dialogues, the last turns are to be selected.",
     )
     both_directions: bool = Field(default=False, description="Learn and test every translation both ways.")
+    every_speaker: bool = Field(default=False, description="Learn every dialogue from the view of each who speaks.")
+    prompt_weight: Share | None = Field(
+        default=None, description="What a token that is not the answer counts here; data.prompt_weight if not said."
+    )
+    reply_weight: float = Field(
+        default=0.0,
+        ge=0,
+        description="Dialogue: what telling the true reply from the batch's others counts in the loss.",
+    )
 
     @model_validator(mode="after")
     def _test_is_not_trained_on(self) -> "Data":
@@ -97,7 +110,7 @@ class Data(Strict):
 
 def _places(source: NamedSource, split: str) -> Iterator[str]:
     """The file and the split of a dataset that a source names; the village keeps its test meanings apart by itself."""
-    if not source.source.startswith(("village:", "hub:")):
+    if not source.is_village and not source.source.startswith("hub:"):
         yield source.source
     if source.dataset:
         yield f"hub:{source.dataset}, {source.split or split}"
@@ -137,6 +150,9 @@ class Corpora(Strict):
         for task in ("translation", "summarization", "text"):
             if (data := getattr(self, task)) and data.select:
                 raise ValueError(f"{task}.select: response selection is for dialogue")
+        for task in ("translation", "summarization", "text"):
+            if (data := getattr(self, task)) and data.reply_weight:
+                raise ValueError(f"{task}.reply_weight: replies are told apart in dialogue")
         if not self.examined:
             raise ValueError("no task has a test; give translation.test, summarization.test or dialogue.test")
         return self
@@ -158,6 +174,11 @@ class Corpora(Strict):
         return {task: data for task, data in found.items() if data is not None}
 
     @property
-    def examined(self) -> tuple[str, ...]:
+    def replies_told_apart(self) -> bool:
+        """Whether members learn to tell the true reply from others, by vectors."""
+        return self.dialogue is not None and self.dialogue.reply_weight > 0
+
+    @property
+    def examined(self) -> tuple[Task, ...]:
         """The tasks that members are scored on."""
         return tuple(task for task, data in self.tasks.items() if task != "text" and (data.test or data.select))

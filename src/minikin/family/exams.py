@@ -10,7 +10,7 @@ from minikin.base.files import file_digest
 from minikin.base.log import Log
 from minikin.family.corpora import NamedSource
 from minikin.family.recipe import Recipe
-from minikin.family.supply import both_ways, records_of
+from minikin.family.supply import directed, records_of
 from minikin.text.mapping import Task, shown
 from minikin.text.records import Record, Translation
 from minikin.text.sources import present, read, rows
@@ -34,6 +34,7 @@ class Exam:
     kind: Task
     sources: tuple[NamedSource, ...]
     both_directions: bool
+    every_speaker: bool
 
     @property
     def task(self) -> Task:
@@ -54,6 +55,7 @@ def own_exams(recipe: Recipe) -> tuple[Exam, ...]:
             kind="selection" if data.select else task,
             sources=tuple(data.select or data.test),
             both_directions=data.both_directions,
+            every_speaker=data.every_speaker,
         )
         for task, data in recipe.data.tasks.items()
     )
@@ -81,6 +83,7 @@ def brought_exams(recipe: Recipe, paths: Sequence[Path], log: Log) -> tuple[Exam
             kind=kind,
             sources=(NamedSource(source=str(file)),),
             both_directions=kind == "translation" and _to_be_turned(recipe, file),
+            every_speaker=False,
         )
         for file, kind in chosen.items()
     ]
@@ -98,7 +101,7 @@ def examples_of(recipe: Recipe, exam: Exam) -> list[list[Record]]:
     records = [
         record for source in exam.sources for record in islice(records_of(recipe, source, exam.kind, "test"), most)
     ]
-    return [list(both_ways([record])) if exam.both_directions else [record] for record in records]
+    return [list(directed([record], exam)) for record in records]
 
 
 def _test_files(path: Path) -> Iterator[Path]:

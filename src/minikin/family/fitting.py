@@ -1,26 +1,28 @@
 """What a member's training is made of: where its weights begin, what it minimises, which rows it sees."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from minikin.base.seeds import numpy_generator, torch_generator
+from minikin.base.seeds import torch_generator
 from minikin.family.corpora import Data
+from minikin.family.learning import Optimization
 from minikin.family.origin import origin_folder
-from minikin.family.recipe import Member, Optimization
-from minikin.family.site import Site, teacher_of
+from minikin.family.recipe import Member
+from minikin.family.site import Site, corrector_of, teacher_of
 from minikin.model.checkpoint import in_memory, load
 from minikin.model.decoder import Decoder, initialized
 from minikin.shrink.choose import Kept, choose
 from minikin.shrink.cut import cut
 from minikin.shrink.importance import importance
-from minikin.text.batches import Batch, Mixture, PackedCorpus, Share
+from minikin.text.batches import Mixture, PackedCorpus, Share
+from minikin.text.chat import encode_prompt
 from minikin.text.corpus import Corpus
 from minikin.text.sources import Task
-from minikin.train.objective import Distill, NextToken, Objective, held_out_loss
+from minikin.text.tokenizer import Tokenizer
+from minikin.train.objective import Distill, NextToken, Objective
+from minikin.train.replying import Replying
 from minikin.train.teacher import Teacher
 
-WATCHED_ROWS = 48  # a task
 _IMPORTANCE_SAMPLES = 1024  # for a member that is cut, but not distilled
 
 
@@ -46,7 +48,7 @@ def adopted(site: Site, origin: str, name: str) -> Decoder:
 def objective(site: Site, member: Member, kept: Kept | None) -> Objective:
     """The data's next tokens, or the teacher's view of them."""
     if member.distill is None:
-        return NextToken()
+        return NextToken(replying=_replying(site))
     assert kept is not None
     teacher = load(site.store.folder(teacher_of(member))).eval()
     return Distill(
@@ -54,7 +56,14 @@ def objective(site: Site, member: Member, kept: Kept | None) -> Objective:
         truth_share=member.distill.truth_share,
         temperature=member.distill.temperature,
         hidden_weight=member.distill.hidden_weight,
+        replying=_replying(site),
     )
+
+
+def corrected_by(site: Site, member: Member) -> Objective:
+    """The teacher's view of a member's own answers; their words are nobody's truth."""
+    teacher = load(site.store.folder(corrector_of(member))).eval()
+    return Distill(teacher=Teacher(decoder=teacher, kept_hidden=()), truth_share=0.0, replying=_replying(site))
 
 
 def mixture(site: Site, name: str, optimization: Optimization) -> Mixture:
@@ -64,39 +73,17 @@ def mixture(site: Site, name: str, optimization: Optimization) -> Mixture:
     for task, sources in data.tasks.items():
         found = _by_source(site, task, sources)
         if _has_written(site, name) and (written / task).is_dir():
-            rows = _packed(site, written / task)
+            rows = _packed(site, sources, written / task)
             found = [replace(share, share=share.share / 2) for share in found]
             found.append(Share(task=task, name=f"{task} by the teacher", rows=rows, share=sources.share / 2))
         shares += found
     return Mixture(shares, max(1, optimization.batch_tokens // data.sequence_length), site.recipe.seed)
 
 
-def held_out(site: Site) -> Callable[[Decoder], dict[str, float]]:
-    """The loss of the answers a task, on some rows that are never trained on; always the same ones."""
-    length, chosen = site.recipe.data.sequence_length, {}
-    for folder in sorted(site.store.folder("held_out").iterdir()):
-        if folder.is_dir():
-            rows = PackedCorpus(Corpus(folder), length, 0.0)
-            order = numpy_generator(site.recipe.seed, "held out", folder.name).permutation(len(rows))
-            chosen[folder.name] = rows.answers(order[:WATCHED_ROWS].tolist())
-    return lambda decoder: losses(decoder, chosen)
-
-
-def losses(decoder: Decoder, chosen: dict[str, Batch]) -> dict[str, float]:
-    """The loss a task of some rows."""
-    return {task: held_out_loss(decoder, _parts(rows)) for task, rows in chosen.items()}
-
-
-def _parts(rows: Batch) -> Iterator[Batch]:
-    """A few rows at a time."""
-    for start in range(0, len(rows.tokens), 16):
-        yield Batch(**{name: tensor[start : start + 16] for name, tensor in vars(rows).items()})
-
-
 def _by_source(site: Site, task: Task, data: Data) -> list[Share]:
     """A task's share, divided among its sources by their size and weight."""
     folder = site.store.folder("data") / "train" / task
-    rows = [_packed(site, folder / str(number)) for number in range(len(data.train))]
+    rows = [_packed(site, data, folder / str(number)) for number in range(len(data.train))]
     parts = [weighed.weight * len(each) for weighed, each in zip(data.train, rows, strict=True)]
     names = [f"{task} {weighed.source}" for weighed in data.train] if len(rows) > 1 else [task]
     return [
@@ -105,8 +92,18 @@ def _by_source(site: Site, task: Task, data: Data) -> list[Share]:
     ]
 
 
-def _packed(site: Site, folder: Path) -> PackedCorpus:
-    return PackedCorpus(Corpus(folder), site.recipe.data.sequence_length, site.recipe.data.prompt_weight)
+def _replying(site: Site) -> Replying | None:
+    dialogue = site.recipe.data.dialogue
+    if dialogue is None or not dialogue.reply_weight:
+        return None
+    tokenizer = Tokenizer.load(site.store.folder("data"))
+    return Replying(opening=tuple(encode_prompt(tokenizer, ())), weight=dialogue.reply_weight)
+
+
+def _packed(site: Site, data: Data, folder: Path) -> PackedCorpus:
+    weight = site.recipe.data.prompt_weight if data.prompt_weight is None else data.prompt_weight
+    told_apart = data.reply_weight > 0
+    return PackedCorpus(Corpus(folder), site.recipe.data.sequence_length, weight, told_apart=told_apart)
 
 
 def _has_written(site: Site, name: str) -> bool:

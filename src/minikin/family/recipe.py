@@ -10,15 +10,10 @@ from pydantic import Field, model_validator
 
 from minikin.family.corpora import Corpora
 from minikin.family.fields import MAX_POSITIONS, Count, Ratio, Share, Strict
+from minikin.family.learning import Distillation, OnPolicy, Optimization
 
-_RESERVED = (
-    "answers",
-    "data",
-    "evaluations",
-    "held_out",
-    "overlap",
-    "written",
-)  # folders of a family that are no members
+# folders of a family that are no members
+_RESERVED = ("answers", "data", "distilled", "evaluations", "overlap", "written")
 
 
 class Vocabulary(Strict):
@@ -50,29 +45,6 @@ class Shape(Strict):
         ge=0,
         description="Last layers that see an earlier one's keys and values; none, or as in the member above.",
     )
-
-
-class Optimization(Strict):
-    """How a member's weights are moved, whatever is minimised."""
-
-    tokens: Count = Field(description="Training tokens, 2e6 for example.")
-    batch_tokens: Count = Field(default=4096, description="Tokens in a step.")
-    learning_rate: float = Field(default=0.01, gt=0, description="Peak of the schedule.")
-    warmup: Share = Field(default=0.03, description="Share of the steps with a rising rate.")
-    decay: Share = Field(default=0.5, description="Share of the steps with a falling rate.")
-    weight_decay: float = Field(default=0.05, ge=0, description="For matrices.")
-    clip_norm: float = Field(default=1.0, gt=0, description="Largest norm of a gradient.")
-
-
-class Distillation(Optimization):
-    """Learning from a larger member."""
-
-    teacher: str | None = Field(default=None, description="Member to learn from; its parent if not said.")
-    truth_share: Share = Field(default=0.2, description="Cross-entropy's share of the loss; the rest is forward KL.")
-    temperature: float = Field(default=1.0, gt=0, description="Softens both distributions.")
-    hidden_weight: float = Field(default=0.0, ge=0, description="Weight of the last hidden states' distance.")
-    teacher_answers: int = Field(default=0, ge=0, description="Examples a task whose answers the teacher writes anew.")
-    importance_samples: Count = Field(default=1024, description="Rows on which the cut's importance is measured.")
 
 
 class Promise(Strict):
@@ -126,6 +98,9 @@ class Member(Strict):
     memory: Ratio | None = Field(default=None, description="Budget: bytes, as a share.")
     train: Optimization | None = Field(default=None, description="Learn the data itself.")
     distill: Distillation | None = Field(default=None, description="Learn the data through a teacher.")
+    on_policy: OnPolicy | None = Field(
+        default=None, description="Then learn from its own answers, judged by a teacher."
+    )
     promise: Promise = Field(default=Promise(), description="What is checked in the report.")
     published: Published = Field(default=Published(), description="What the plan is held against.")
 
@@ -141,6 +116,8 @@ class Member(Strict):
             raise ValueError("give either a shape or budgets (compute, memory)")
         if self.origin is None and (self.train is None) == (self.distill is None):
             raise ValueError("give either train or distill")
+        if self.on_policy is not None and not (self.distill or (self.train and self.on_policy.teacher)):
+            raise ValueError("on_policy needs a teacher to judge answers, after distill or train")
         if self.distill is not None and self.parent is None:
             raise ValueError("distill needs a parent to be cut from")
         if self.distill is not None and self.distill.hidden_weight and self.distill.teacher not in (None, self.parent):
@@ -201,7 +178,9 @@ class Recipe(Strict):
                     f"member.{name}: a name has small letters, digits, - and _, and is none of {_RESERVED}"
                 )
             teacher = member.distill.teacher if member.distill else None
-            for field, other in (("parent", member.parent), ("of", member.of), ("distill.teacher", teacher)):
+            judge = member.on_policy.teacher if member.on_policy else None
+            named = {"parent": member.parent, "of": member.of, "distill.teacher": teacher, "on_policy.teacher": judge}
+            for field, other in named.items():
                 if other is not None and other not in known:
                     said = f"before it come: {', '.join(known)}" if known else "no member comes before it"
                     raise ValueError(f"member.{name}.{field}: no member {other!r} comes before {name!r}; {said}")

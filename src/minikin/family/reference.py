@@ -9,13 +9,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from minikin.family.corpora import Corpora, Data, WeighedSource
+from minikin.family.learning import Distillation, OnPolicy, Optimization
 from minikin.family.recipe import (
     Card,
-    Distillation,
     Hardware,
     Measure,
     Member,
-    Optimization,
     Promise,
     Published,
     Recipe,
@@ -33,6 +32,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "member.NAME.shape": Shape,
     "member.NAME.train": Optimization,
     "member.NAME.distill": Distillation,
+    "member.NAME.on_policy": OnPolicy,
     "member.NAME.promise": Promise,
     "member.NAME.published": Published,
     "measure": Measure,

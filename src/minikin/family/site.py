@@ -20,7 +20,7 @@ from minikin.family.store import Store
 from minikin.family.supply import fingerprint
 from minikin.ship.rounding import rounding_key
 
-_VERSION = "5"  # raise it when a stage begins to mean something else
+_VERSION = "6"  # raise it when a stage begins to mean something else
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,29 +73,39 @@ class Site:
 
 
 def data_key(site: Site) -> str:
-    """Key of tokenizer and training corpora."""
+    """Key of tokenizer, training corpora and what is held back of them."""
     recipe = site.recipe
     told = {
-        task: [data.both_directions, *map(site.fingerprint, data.train)] for task, data in recipe.data.tasks.items()
+        task: [
+            (data.both_directions, data.every_speaker),
+            *map(site.fingerprint, data.train),
+        ]
+        for task, data in recipe.data.tasks.items()
     }
     size = str(recipe.data.tokenizer_examples)
     return digest(_VERSION, str(recipe.seed), json.dumps(told), size, recipe.vocabulary.model_dump_json(), site.origin)
 
 
-def held_out_key(site: Site) -> str:
-    """Key of the corpora on which the loss is watched."""
-    told = {
-        task: [data.both_directions, *map(site.fingerprint, data.test or data.select)]
-        for task, data in site.recipe.data.tasks.items()
-    }
-    return digest(_VERSION, data_key(site), json.dumps(told))
-
-
 def member_key(site: Site, name: str) -> str:
-    """Key of a trained member: its data, shape, training, parent and teacher."""
+    """Key of a member: of its training, and of what it learned from its own answers, if it did."""
+    member, distilled = site.recipe.member[name], distilled_key(site, name)
+    if member.on_policy is None:
+        return distilled
+    told = [member.on_policy.model_dump_json(), str(site.recipe.measure.max_new_tokens)]
+    return digest(_VERSION, distilled, *told, member_key(site, corrector_of(member)))
+
+
+def distilled_name(name: str) -> str:
+    """Where a member lies before it learns from its own answers."""
+    return f"distilled/{name}"
+
+
+def distilled_key(site: Site, name: str) -> str:
+    """Key of a training: its data, shape, optimization, parent and teacher."""
     recipe, member = site.recipe, site.recipe.member[name]
     proportions = {
-        task: (data.share, *(weighed.weight for weighed in data.train)) for task, data in recipe.data.tasks.items()
+        task: (data.share, data.prompt_weight, data.reply_weight, *(weighed.weight for weighed in data.train))
+        for task, data in recipe.data.tasks.items()
     }
     told = {
         "shape": asdict(site.planned[name].config),
@@ -145,6 +155,12 @@ def teacher_of(member: Member) -> str:
     """The member that a distilled one learns from."""
     assert member.distill is not None
     return member.distill.teacher or member.parent or ""
+
+
+def corrector_of(member: Member) -> str:
+    """The member that judges another's own answers."""
+    assert member.on_policy is not None
+    return member.on_policy.teacher or (teacher_of(member) if member.distill else member.parent) or ""
 
 
 def _above(member: Member) -> list[str]:

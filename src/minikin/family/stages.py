@@ -5,30 +5,26 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Any
 
-from minikin.base.device import products_dtype
 from minikin.base.files import write_json, write_text
-from minikin.family.card import CARD, adopted_provenance, card, provenance
-from minikin.family.fitting import WATCHED_ROWS, adopted, beginning, held_out, losses, mixture, objective
+from minikin.family.card import CARD, adopted_provenance, card
+from minikin.family.fitting import adopted, beginning, corrected_by, mixture, objective
+from minikin.family.learning import OnPolicy, Optimization
 from minikin.family.origin import origin_folder
-from minikin.family.recipe import Optimization
-from minikin.family.site import Site, data_key, held_out_key, member_key
-from minikin.family.supply import held_out_records, training_sources
+from minikin.family.site import Site, data_key, distilled_key, distilled_name, member_key
+from minikin.family.supply import training_sources, watched_records
+from minikin.family.training import Training, steps_of, trained
 from minikin.measure.limits import words
-from minikin.model.checkpoint import save
+from minikin.model.checkpoint import in_memory, load, save
 from minikin.model.decoder import Decoder
 from minikin.text.chat import chat_template, messages
 from minikin.text.corpus import write_records
 from minikin.text.records import Record
 from minikin.text.tokenizer import Tokenizer
-from minikin.train.loop import Run, fit
-from minikin.train.optimizer import Optimizers, Schedule
-from minikin.train.state import States
-
-_LOOKS = 10
+from minikin.train.own_answers import OwnAnswers
 
 
 def prepare_data(site: Site) -> None:
-    """Tokenizer and token shards of every source, and how often each word was seen."""
+    """Tokenizer, token shards of every source and of what is held back of them, and how often each word was seen."""
     recipe, tasks = site.recipe, site.recipe.data.tasks
     with site.store.fresh("data", data_key(site), {"stage": "data"}) as folder:
         tokenizer = _tokenizer(site)
@@ -39,64 +35,86 @@ def prepare_data(site: Site) -> None:
                 size = write_records(folder / "train" / task / str(number), _counted(records, seen), tokenizer)
                 source = data.train[number].source
                 site.log.say(f"  {task}, {source}: {size.documents:,} documents, {size.tokens:,} tokens")
+            if held_back := [record for records in watched_records(recipe, task) for record in records]:
+                write_records(folder / "held_out" / task, held_back, tokenizer)
         write_json(folder / "words.json", dict(seen.most_common()))
 
 
-def prepare_held_out(site: Site) -> None:
-    """Token shards of the examples on which the loss is watched while training."""
-    tokenizer = Tokenizer.load(site.store.folder("data"))
-    with site.store.fresh("held_out", held_out_key(site), {"stage": "held out"}) as folder:
-        for task, data in site.recipe.data.tasks.items():
-            if data.test or data.select:
-                write_records(folder / task, held_out_records(site.recipe, task), tokenizer)
+def distill_first(site: Site, name: str) -> None:
+    """A member before its last phase, in which it learns from its own answers."""
+    member = site.recipe.member[name]
+    optimization = member.distill or member.train
+    assert optimization is not None
+    decoder, facts = _fitted(site, name, optimization, distilled_name(name), distilled_key(site, name))
+    _keep(site, name, distilled_name(name), distilled_key(site, name), decoder, facts)
 
 
 def make_member(site: Site, name: str) -> None:
     """One member: trained, or taken over as it is."""
-    member = site.recipe.member[name]
+    member, key = site.recipe.member[name], member_key(site, name)
     optimization = member.distill or member.train
-    if optimization is not None:
-        _train(site, name, optimization)
-    elif member.origin is not None:
-        _keep(site, name, adopted(site, member.origin, name), adopted_provenance(site, name))
+    if member.on_policy is not None:
+        decoder, facts = _corrected(site, name, member.on_policy)
+    elif optimization is not None:
+        decoder, facts = _fitted(site, name, optimization, name, key)
+    else:
+        assert member.origin is not None
+        decoder, facts = adopted(site, member.origin, name), adopted_provenance(site, name)
+    _keep(site, name, name, key, decoder, facts)
 
 
-def _train(site: Site, name: str, optimization: Optimization) -> None:
+def _fitted(
+    site: Site, name: str, optimization: Optimization, artifact: str, key: str
+) -> tuple[Decoder, dict[str, Any]]:
     """Fit a member: from random or given weights, or cut from its parent; to the data, or to a teacher."""
     member = site.recipe.member[name]
-    key = member_key(site, name)
     rows = mixture(site, name, optimization)
     decoder, kept = beginning(site, name, member, rows)
-    steps = max(1, round(optimization.tokens / rows.batch_tokens))
-    schedule = Schedule(
-        peak=optimization.learning_rate, steps=steps, warmup=optimization.warmup, decay=optimization.decay
-    )
-    dtype = products_dtype(site.recipe.precision)
-    optimizers = Optimizers(decoder, schedule, optimization.weight_decay, optimization.clip_norm, dtype)
-    run = Run(
-        title=name,
-        steps=steps,
+    training = Training(
+        name=name,
+        artifact=artifact,
+        key=key,
+        decoder=decoder,
+        objective=objective(site, member, kept),
+        optimization=optimization,
+        rows=rows,
+        steps=steps_of(optimization, rows),
         batch_at=rows.batch,
-        batch_tokens=rows.batch_tokens,
-        held_out=held_out(site),
-        look_every=max(1, steps // _LOOKS),
-        save_seconds=site.recipe.checkpoint_seconds,
-        dtype=dtype,
     )
-    states = States(site.store.work(name, key), site.log.say)
-    with site.log.bar(f"{name}: training", steps) as bar:
-
-        def watch(step: int, loss: float, speed: float) -> None:
-            bar.at(step, f"loss {loss:.3f} · {speed:,.0f} tokens/s")
-
-        reached = fit(decoder, objective(site, member, kept), optimizers, run, states, watch)
-    decoder.eval()
-    seen = losses(decoder, rows.recent(reached.steps, WATCHED_ROWS))
-    _keep(site, name, decoder, provenance(site, name, reached, rows, seen))
+    return decoder, trained(site, training)
 
 
-def _keep(site: Site, name: str, decoder: Decoder, facts: dict[str, Any]) -> None:
-    with site.store.fresh(name, member_key(site, name), facts) as folder:
+def _corrected(site: Site, name: str, on_policy: OnPolicy) -> tuple[Decoder, dict[str, Any]]:
+    """Let a distilled member answer by itself, and its teacher say what it thinks of every word."""
+    member, key = site.recipe.member[name], member_key(site, name)
+    rows = mixture(site, name, on_policy)
+    decoder = in_memory(load(site.store.folder(distilled_name(name))))
+    own = OwnAnswers(
+        student=decoder,
+        rows=rows,
+        folder=site.store.work(name, key),
+        share=on_policy.own_share,
+        max_new_tokens=site.recipe.measure.max_new_tokens,
+        seed=site.recipe.seed,
+        end=Tokenizer.load(site.store.folder("data")).turn_end_id,
+    )
+    training = Training(
+        name=name,
+        artifact=name,
+        key=key,
+        decoder=decoder,
+        objective=corrected_by(site, member),
+        optimization=on_policy,
+        rows=rows,
+        steps=steps_of(on_policy, rows),
+        batch_at=own.batch,
+    )
+    facts = trained(site, training)
+    return decoder, facts | {"before": site.store.provenance(distilled_name(name))}
+
+
+def _keep(site: Site, name: str, artifact: str, key: str, decoder: Decoder, facts: dict[str, Any]) -> None:
+    with site.store.fresh(artifact, key, facts) as folder:
         save(decoder, folder)
         Tokenizer.load(site.store.folder("data")).save(folder, decoder.config.max_position_embeddings, chat_template())
         write_text(folder / CARD, card(site, name, facts, None))

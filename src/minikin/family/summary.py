@@ -155,6 +155,10 @@ def _how(site: Site, answers: Answers) -> dict[str, str]:
         f"95 % percentile bootstrap, {measure.resamples} resamples of the examples, seed {site.recipe.seed}; "
         "retention is the ratio of scores on the same resamples; a pair asked both ways is drawn as one"
     )
+    if site.recipe.data.replies_told_apart:
+        found["hits@1"] += ", by cosine of conversation and reply"
+    elif "hits@1" in found:
+        found["hits@1"] += ", by mean log-probability a token"
     found["answers"] = f"greedy, at most {measure.max_new_tokens} tokens"
     return found
 

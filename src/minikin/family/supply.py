@@ -4,21 +4,34 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from minikin.base.errors import DataError
 from minikin.base.files import file_digest
+from minikin.base.seeds import seed_for
 from minikin.family.corpora import DATA_ROOT, NamedSource
 from minikin.family.recipe import Recipe
 from minikin.text.hub import fetched
 from minikin.text.mapping import OURS, Naming, Task
-from minikin.text.records import Record, Translation
-from minikin.text.sources import present, read, reversed_direction
+from minikin.text.records import Dialogue, Record, Translation
+from minikin.text.sources import present, read, reversed_direction, views_of_others
 from minikin.text.village import village
 
 Split = Literal["train", "test"]
-_WATCHED = 400  # examples a source
+# of a source that is read, every twentieth record is held back while there are fewer than these: watched while
+# training, never trained on, and no part of any test
+_WATCHED_EVERY, _MOST_WATCHED = 20, 200
 _ADVICE = f"where files are, say with --set data.root=FOLDER or the environment variable {DATA_ROOT}"
+
+
+class Views(Protocol):
+    """From which other sides records are taken as well: pairs the other way round, dialogues as others speak them."""
+
+    @property
+    def both_directions(self) -> bool: ...
+
+    @property
+    def every_speaker(self) -> bool: ...
 
 
 def training_records(recipe: Recipe, task: Task) -> Iterator[Record]:
@@ -29,23 +42,21 @@ def training_records(recipe: Recipe, task: Task) -> Iterator[Record]:
 def training_sources(recipe: Recipe, task: Task) -> list[Iterator[Record]]:
     """The training records of each source of a task."""
     data = recipe.data.tasks[task]
-    found = [records_of(recipe, source, task, "train") for source in data.train]
-    return [both_ways(records) for records in found] if data.both_directions else found
+    return [directed(_unwatched(recipe, source, task), data) for source in data.train]
 
 
-def held_out_records(recipe: Recipe, task: Task) -> Iterator[Record]:
-    """What the loss is watched on while training, the first of each source: the test, else the selections."""
+def watched_records(recipe: Recipe, task: Task) -> Iterator[list[Record]]:
+    """What is held back of the training sources to watch a training by; a record and its reversal as one list."""
     data = recipe.data.tasks[task]
-    kind: Task = task if data.test else "selection"
-    found = [islice(records_of(recipe, source, kind, "test"), _WATCHED) for source in data.test or data.select]
-    return both_ways(chain.from_iterable(found)) if data.both_directions else chain.from_iterable(found)
+    for source in data.train:
+        for record in _watched(recipe, source, task):
+            yield list(directed([record], data))
 
 
 def records_of(recipe: Recipe, source: NamedSource, task: Task, split: Split) -> Iterator[Record]:
     """The records of a source; raises DataError if neither its file nor its dataset is to be had, or one is bad."""
-    kind, _, count = source.source.partition(":")
-    if kind == "village":
-        return village(task, int(count), split=split, seed=recipe.seed)
+    if source.is_village:
+        return village(task, int(source.source.removeprefix("village:")), split=split, seed=recipe.seed)
     path = _file(recipe, source)
     if path is not None and source.hub:
         return read(path, task)
@@ -55,24 +66,44 @@ def records_of(recipe: Recipe, source: NamedSource, task: Task, split: Split) ->
     return _read(_dataset(recipe, source, split) if path is None else [path], task, _naming(source))
 
 
-def both_ways(records: Iterable[Record]) -> Iterator[Record]:
-    """Records, each translation followed by the same pair the other way round."""
+def directed(records: Iterable[Record], views: Views) -> Iterator[Record]:
+    """Records, each followed by its other views that are asked for."""
     for record in records:
         yield record
-        if isinstance(record, Translation):
+        if views.both_directions and isinstance(record, Translation):
             yield reversed_direction(record)
+        if views.every_speaker and isinstance(record, Dialogue):
+            yield from views_of_others(record)
 
 
 def fingerprint(recipe: Recipe, source: NamedSource) -> str:
     """What a source's content is known by: files by their bytes, others by their name; and where its fields are."""
     named = source.model_dump(exclude={"source", "hub", "weight"}, exclude_defaults=True)
-    if source.source.startswith("village:"):
+    if source.is_village:
         return source.source
     if path := _file(recipe, source):
         known, named = f"{source.source} {file_digest(path)}", {} if source.hub else named
     else:
         known = f"hub:{source.dataset}"
     return f"{known} {json.dumps(named)}" if named else known
+
+
+def _unwatched(recipe: Recipe, source: NamedSource, task: Task) -> Iterator[Record]:
+    records = records_of(recipe, source, task, "train")
+    if source.is_village:
+        return records
+    return (record for number, record in enumerate(records) if not _is_watched(number))
+
+
+def _watched(recipe: Recipe, source: NamedSource, task: Task) -> Iterator[Record]:
+    if source.is_village:  # it has as many held-out meanings as one likes: another seed gives others than the test's
+        return village(task, _MOST_WATCHED, split="test", seed=seed_for(recipe.seed, "watched"))
+    records = islice(records_of(recipe, source, task, "train"), _WATCHED_EVERY * _MOST_WATCHED)
+    return (record for number, record in enumerate(records) if _is_watched(number))
+
+
+def _is_watched(number: int) -> bool:
+    return number % _WATCHED_EVERY == _WATCHED_EVERY - 1 and number < _WATCHED_EVERY * _MOST_WATCHED
 
 
 def _file(recipe: Recipe, source: NamedSource) -> Path | None:

@@ -154,7 +154,7 @@ _METRICS = (
         task="dialogue",
         table=lambda answers: _mean([float(bool(answer.hit)) for answer in answers]),
         score=_mean_score,
-        signature="true reply first by mean log-probability a token among its candidates",
+        signature="true reply first among its candidates",
     ),
     Metric(
         name="reply_f1",

@@ -33,7 +33,7 @@ class Layer(nn.Module):
 
     layer_scalar: Tensor
 
-    def __init__(self, config: Config, layer: int) -> None:
+    def __init__(self, config: Config, layer: int, dropout: nn.Dropout) -> None:
         super().__init__()
         size, eps = config.hidden_size, config.rms_norm_eps
         self.input_layernorm = RMSNorm(size, eps)
@@ -43,6 +43,7 @@ class Layer(nn.Module):
         self.mlp = FeedForward(config, layer)
         self.post_feedforward_layernorm = RMSNorm(size, eps)
         self.table = TableGate(config) if config.hidden_size_per_layer_input else None
+        self.dropout = dropout
         self.register_buffer("layer_scalar", torch.ones(1))
 
     def forward(
@@ -55,8 +56,8 @@ class Layer(nn.Module):
         pick: Pick,
     ) -> Hidden:
         mixed = pick(self.self_attn(self.input_layernorm(x), sight, cache, told))
-        x = self.post_attention_layernorm.added(pick(x), self.self_attn.o_proj(mixed))
-        x = self.post_feedforward_layernorm.added(x, self.mlp(self.pre_feedforward_layernorm(x)))
+        x = self.post_attention_layernorm.added(pick(x), self.dropout(self.self_attn.o_proj(mixed)))
+        x = self.post_feedforward_layernorm.added(x, self.dropout(self.mlp(self.pre_feedforward_layernorm(x))))
         if self.table is not None and offered is not None:
             x = self.table(x, pick(offered))
         return x * self.layer_scalar
@@ -64,14 +65,19 @@ class Layer(nn.Module):
 
 @final
 class Decoder(nn.Module):
-    """Tokens to hidden states to logits."""
+    """Tokens to hidden states to logits.
+
+    `dropout` is on what every attention, feed-forward and table gives, and on the embedding (Srivastava et al. 2014);
+    its `p` is 0 until a training sets it.
+    """
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
+        self.dropout = nn.Dropout(0.0)
         self.embed_tokens = Embedding(config.vocab_size, config.hidden_size)
         self.tables = Tables(config) if config.hidden_size_per_layer_input else None
-        self.layers = nn.ModuleList(Layer(config, layer) for layer in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(Layer(config, layer, self.dropout) for layer in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.frequencies = {kind: inverse_frequencies(config, kind) for kind in (SLIDING, FULL)}
 
@@ -112,10 +118,11 @@ class Decoder(nn.Module):
             states.append(layer(states[-1], table, sights[kind], layer_cache, told, wanted))
         return states
 
-    def embedded(self, tokens: Tokens) -> tuple[list[Hidden], PerLayerInput | None]:
+    def embedded(self, tokens: Tokens) -> tuple[list[Hidden], tuple[PerLayerInput, ...] | None]:
         """The stream's first state, as a list of one, and what the tables offer every layer."""
         x = self.embed_tokens(tokens).float() * self.config.hidden_size**0.5
-        return [x], None if self.tables is None else self.tables(tokens, x)
+        offered = None if self.tables is None else tuple(self.dropout(table) for table in self.tables(tokens, x))
+        return [self.dropout(x)], offered
 
     def logits(self, hidden: Tensor) -> Logits:
         """Scores of every next token, [..., hidden] → [..., vocab]."""

@@ -27,30 +27,36 @@ Row = tuple[Piece, ...]
 
 _LONGEST_CYCLE = 200_000
 _LOOK_BACK = 50  # rows looked through for each row that is wanted of a task
-_FIELDS = ("tokens", "targets", "weights", "positions", "documents")
+_FIELDS = ("tokens", "targets", "weights", "positions", "documents", "replies")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Packed rows; `targets` are the following tokens, and count for the loss where `weights` are above zero."""
+    """Packed rows; `targets` are the following tokens, and count for the loss where `weights` are above zero.
+
+    `replies` [batch, time] is True where the target is a word of a reply that is to be told from others.
+    """
 
     tokens: Tokens
     targets: Tokens
     weights: Weights
     positions: Positions
     documents: Documents
+    replies: Tensor
 
 
 @final
 class PackedCorpus:
     """A corpus as rows of `length` tokens. Tokens that are not the answer count `prompt_weight`.
 
+    With `told_apart`, its answers are replies that are to be told from others.
+
     If they count nothing, pieces without an answer have nothing to teach and are left out; raises DataError if no
     piece has one.
     """
 
-    def __init__(self, corpus: Corpus, length: int, prompt_weight: float) -> None:
-        self.corpus, self.length, self.prompt_weight = corpus, length, prompt_weight
+    def __init__(self, corpus: Corpus, length: int, prompt_weight: float, *, told_apart: bool = False) -> None:
+        self.corpus, self.length, self.prompt_weight, self.told_apart = corpus, length, prompt_weight, told_apart
         stretches = pieces(corpus.starts, length)
         self.rows = pack([piece for piece in stretches if prompt_weight or corpus.answers_in(*piece)], length)
         if not self.rows:
@@ -69,25 +75,27 @@ class PackedCorpus:
 
     def _batch(self, chosen: Sequence[int], prompt_weight: float) -> Batch:
         rows = [self._row(self.rows[index], prompt_weight) for index in chosen]
-        tokens, targets, weights, positions, documents = (torch.stack(parts) for parts in zip(*rows, strict=True))
-        return Batch(tokens=tokens, targets=targets, weights=weights, positions=positions, documents=documents)
+        stacked = (torch.stack(parts) for parts in zip(*rows, strict=True))
+        return Batch(**dict(zip(_FIELDS, stacked, strict=True)))
 
     def _row(self, row: Row, prompt_weight: float) -> tuple[Tensor, ...]:
         tokens = numpy.zeros(self.length + 1, dtype=numpy.int64)
         weights = numpy.zeros(self.length, dtype=numpy.float32)
         positions = numpy.zeros(self.length, dtype=numpy.int64)
         documents = numpy.full(self.length, -1, dtype=numpy.int64)
+        replies = numpy.zeros(self.length, dtype=numpy.bool_)
         at = 0
         for number, (first, count) in enumerate(row):
             here = slice(at, at + count)
             tokens[here] = self.corpus.tokens[first : first + count]
             # what a token is asked for is its successor, so the successor decides what it counts
-            counts = numpy.where(self.corpus.answer[first + 1 : first + count], 1.0, prompt_weight)
-            weights[at : at + count - 1] = counts
+            answered = self.corpus.answer[first + 1 : first + count]
+            weights[at : at + count - 1] = numpy.where(answered, 1.0, prompt_weight)
+            replies[at : at + count - 1] = answered & self.told_apart
             positions[here] = numpy.arange(count)
             documents[here] = number
             at += count
-        arrays = (tokens[:-1], tokens[1:], weights, positions, documents)
+        arrays = (tokens[:-1], tokens[1:], weights, positions, documents, replies)
         return tuple(torch.from_numpy(array) for array in arrays)
 
 
@@ -121,8 +129,13 @@ class Mixture:
     def batch(self, step: int) -> Batch:
         """Batch `step`, counted from 0."""
         first = step * self.batch_rows
-        rows = [self._row(number) for number in range(first, first + self.batch_rows)]
-        return _joined(rows)
+        return joined([self._row(number) for number in range(first, first + self.batch_rows)])
+
+    def answers(self, step: int) -> Batch:
+        """Batch `step` with nothing but the answers counting."""
+        first = step * self.batch_rows
+        places = [self._place(number) for number in range(first, first + self.batch_rows)]
+        return joined([share.rows.answers([row]) for share, row in places])
 
     def recent(self, steps: int, rows: int) -> dict[str, Batch]:
         """The answers of the last `rows` rows of each task that were seen in `steps` steps."""
@@ -132,7 +145,7 @@ class Mixture:
             share, row = self._place(number)
             if len(seen[share.task]) < rows:
                 seen[share.task].append(share.rows.answers([row]))
-        return {task: _joined(found) for task, found in seen.items() if found}
+        return {task: joined(found) for task, found in seen.items() if found}
 
     def epochs(self, steps: int) -> dict[str, float]:
         """How often each corpus has been seen after this many steps."""
@@ -140,6 +153,13 @@ class Mixture:
         return {
             share.name: rows * int(each) / len(share.rows) for share, each in zip(self._shares, self._each, strict=True)
         }
+
+    def repeats(self, steps: int) -> float:
+        """How often a row was seen after this many steps, on average over those that were."""
+        rows = steps * self.batch_rows / len(self._owners)
+        seen = [max(1.0, rows * int(each)) for each in self._each]
+        distinct = [min(part, len(share.rows)) for part, share in zip(seen, self._shares, strict=True)]
+        return sum(seen) / sum(distinct)
 
     def _row(self, number: int) -> Batch:
         share, row = self._place(number)
@@ -153,7 +173,8 @@ class Mixture:
         return share, int(_permutation(self._seed, share.name, epoch, len(share.rows))[position])
 
 
-def _joined(rows: Sequence[Batch]) -> Batch:
+def joined(rows: Sequence[Batch]) -> Batch:
+    """Batches of rows of one length below each other."""
     return Batch(**{field: torch.cat([getattr(row, field) for row in rows]) for field in _FIELDS})
 
 

@@ -50,6 +50,15 @@ def reversed_direction(record: Translation) -> Translation:
     )
 
 
+def views_of_others(dialogue: Dialogue) -> Iterator[Dialogue]:
+    """The same dialogue up to the last word of each other role, if somebody spoke before."""
+    turns = dialogue.turns
+    for role in dict.fromkeys(turn.role for turn in turns):
+        end = 1 + max(number for number, turn in enumerate(turns) if turn.role == role)
+        if 1 < end < len(turns):
+            yield Dialogue(turns=turns[:end])
+
+
 class _Fields:
     """The fields of one record, taken out with complaints that say where."""
 

@@ -11,6 +11,7 @@ from types import FrameType
 import torch
 
 from minikin.base.errors import Interrupted, TrainingError
+from minikin.base.seeds import seed_for
 from minikin.model.decoder import Decoder
 from minikin.text.batches import Batch
 from minikin.train.objective import Objective
@@ -22,8 +23,9 @@ from minikin.train.state import Point, Reached, States
 class Run:
     """One training: what to fit on what, for how long, and how often to look and to save.
 
-    `batch_at` gives the batch of a step; `held_out` the loss of each task on unseen documents. Matrix products are
-    made in `dtype`; weights, sums and whatever is looked at stay in float32.
+    `batch_at` gives the batch of a step; `held_out` the loss of each task on unseen documents, and `offer` hears of
+    every look. Matrix products are made in `dtype`; weights, sums and whatever is looked at stay in float32. Dropout
+    draws from `seed` and the step.
     """
 
     title: str
@@ -31,9 +33,11 @@ class Run:
     batch_at: Callable[[int], Batch]
     batch_tokens: int
     held_out: Callable[[Decoder], dict[str, float]]
+    offer: Callable[[Decoder, Point], None]
     look_every: int
     save_seconds: float
     dtype: torch.dtype
+    seed: int
 
 
 @dataclass(kw_only=True)
@@ -65,7 +69,7 @@ def fit(
             watch(step + 1, loss, (step + 1 - first) * run.batch_tokens / elapsed)
             curve = reached.curve
             if (step + 1) % run.look_every == 0 or step + 1 == run.steps:
-                curve = (*curve, _point(decoder, run, step + 1, before + elapsed, loss))
+                curve = (*curve, _look(decoder, run, step + 1, before + elapsed, loss))
             reached = Reached(steps=step + 1, seconds=before + elapsed, curve=curve)
             due = time.monotonic() - saved_at > run.save_seconds
             if due or stop.signal_number or step + 1 == run.steps:
@@ -81,8 +85,10 @@ def fit(
 
 
 def _step(decoder: Decoder, objective: Objective, optimizers: Optimizers, run: Run, step: int, states: States) -> float:
+    batch = run.batch_at(step)
+    torch.manual_seed(seed_for(run.seed, "dropout", run.title, step))
     with torch.autocast("cpu", torch.bfloat16, enabled=run.dtype == torch.bfloat16):
-        parts = objective.losses(decoder, run.batch_at(step))
+        parts = objective.losses(decoder, batch)
     loss = torch.stack(list(parts.values())).sum()
     value = loss.item()
     if math.isfinite(value):
@@ -99,11 +105,13 @@ def _step(decoder: Decoder, objective: Objective, optimizers: Optimizers, run: R
     )
 
 
-def _point(decoder: Decoder, run: Run, step: int, seconds: float, loss: float) -> Point:
+def _look(decoder: Decoder, run: Run, step: int, seconds: float, loss: float) -> Point:
     decoder.eval()
     held_out = run.held_out(decoder)
+    point = Point(step=step, tokens=step * run.batch_tokens, seconds=seconds, loss=loss, held_out=held_out)
+    run.offer(decoder, point)
     decoder.train()
-    return Point(step=step, tokens=step * run.batch_tokens, seconds=seconds, loss=loss, held_out=held_out)
+    return point
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from minikin.base.shapes import Logits
 from minikin.model.decoder import Decoder
 from minikin.text.batches import Batch
 from minikin.train.head import head_losses
+from minikin.train.replying import Replying, disagreement, exchange, mistaken, scores
 from minikin.train.teacher import Teacher
 
 # the processor's library makes a kernel for every new shape: without this each step was one, and the village's full
@@ -33,7 +34,9 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class NextToken:
-    """Cross-entropy with the token that follows."""
+    """Cross-entropy with the token that follows, and with the reply that follows if replies are told apart."""
+
+    replying: Replying | None = None
 
     def losses(self, decoder: Decoder, batch: Batch) -> Parts:
         counted = counted_positions(batch)
@@ -43,7 +46,10 @@ class NextToken:
             return weighted_cross_entropy(logits, counted.targets[part], counted.shares[part])[None]
 
         (truth,) = head_losses(decoder, hidden, losses)
-        return {"truth": truth}
+        parts = {"truth": truth}
+        if self.replying and (found := exchange(batch, self.replying.opening)):
+            parts["reply"] = self.replying.weight * mistaken(scores(decoder, found, hidden[counted.rank(found.places)]))
+        return parts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +58,14 @@ class Distill:
 
     `truth_share` of the loss is cross-entropy, the rest KL. `hidden_weight` scales an optional third part:
     1 − cosine between the student's last hidden state and the teacher's, seen through the channels that
-    the cut kept (`teacher.kept_hidden`).
+    the cut kept (`teacher.kept_hidden`). Where replies are told apart, the teacher's view of them is mixed in alike.
     """
 
     teacher: Teacher
     truth_share: float
     temperature: float = 1.0
     hidden_weight: float = 0.0
+    replying: Replying | None = None
 
     def losses(self, decoder: Decoder, batch: Batch) -> Parts:
         counted = counted_positions(batch)
@@ -76,13 +83,22 @@ class Distill:
         if self.hidden_weight:
             distance = 1 - functional.cosine_similarity(hidden, wise[:, self.teacher.kept_hidden], dim=-1)
             parts["hidden"] = self.hidden_weight * (distance * counted.shares).sum()
+        if self.replying and (found := exchange(batch, self.replying.opening)):
+            places = counted.rank(found.places)
+            mine, theirs = scores(decoder, found, hidden[places]), self.teacher.scores(found, wise[places])
+            mixed = (1 - self.truth_share) * disagreement(mine, theirs) + self.truth_share * mistaken(mine)
+            parts["reply"] = self.replying.weight * mixed
         return parts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """The positions of a batch that count: where they are in batch · time, what follows, and their shares of 1."""
+    """The positions of a batch that count: where they are in batch · time, what follows, and their shares of 1.
 
+    The first `genuine` of them are all there are, ascending; the others only fill up.
+    """
+
+    genuine: int
     places: Tensor
     targets: Tensor
     shares: Tensor
@@ -90,6 +106,10 @@ class Counted:
     def pick(self, x: Tensor) -> Tensor:
         """[batch, time, …] → [chosen, …]"""
         return x.flatten(0, 1).index_select(0, self.places)
+
+    def rank(self, places: Tensor) -> Tensor:
+        """Which of the positions that count these are."""
+        return torch.searchsorted(self.places[: self.genuine], places)
 
 
 def counted_positions(batch: Batch) -> Counted:
@@ -104,7 +124,10 @@ def counted_positions(batch: Batch) -> Counted:
     places = torch.cat((places, places[:1].expand(more)))
     weights = batch.weights.flatten()[places]
     weights[len(places) - more :] = 0
-    return Counted(places=places, targets=batch.targets.flatten()[places], shares=weights / weights.sum())
+    genuine = len(places) - more
+    return Counted(
+        genuine=genuine, places=places, targets=batch.targets.flatten()[places], shares=weights / weights.sum()
+    )
 
 
 def weighted_cross_entropy(logits: Logits, targets: Tensor, weights: Tensor) -> Tensor:

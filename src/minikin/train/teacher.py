@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from minikin.base.shapes import Hidden, Logits
 from minikin.model.decoder import Decoder, Pick
 from minikin.text.batches import Batch
+from minikin.train.replying import Exchange, scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,11 @@ class Teacher:
         """Its last hidden states where they are picked on a batch."""
         with torch.no_grad():
             return self.decoder(batch.tokens, batch.positions, batch.documents, pick=pick)
+
+    def scores(self, found: Exchange, conversations: Hidden) -> Tensor:
+        """How like every reply is to every conversation, given its hidden states where those end."""
+        with torch.no_grad():
+            return scores(self.decoder, found, conversations)
 
     def logits(self, hidden: Hidden) -> Logits:
         """Its scores of every next token."""

@@ -1,0 +1,45 @@
+"""The part of a recipe that says how a member learns: from data, from a teacher, from its own answers."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from minikin.family.fields import Count, Share, Strict
+
+
+class Optimization(Strict):
+    """How a member's weights are moved, whatever is minimised."""
+
+    tokens: Count = Field(description="Training tokens, 2e6 for example.")
+    batch_tokens: Count = Field(default=4096, description="Tokens in a step.")
+    learning_rate: float = Field(default=0.01, gt=0, description="Peak of the schedule.")
+    warmup: Share = Field(default=0.03, description="Share of the steps with a rising rate.")
+    decay: Share = Field(default=0.5, description="Share of the steps with a falling rate.")
+    weight_decay: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        default="auto", description="For matrices; auto is 0.05, and more the more often data is seen again."
+    )
+    dropout: Share | Literal["auto"] = Field(
+        default="auto", description="Part that is dropped of what layers give; auto is more the more epochs there are."
+    )
+    candidates: int = Field(
+        default=3, ge=0, description="Last looks whose weights, and their mean, are compared at the end by task scores."
+    )
+    clip_norm: float = Field(default=1.0, gt=0, description="Largest norm of a gradient.")
+
+
+class Distillation(Optimization):
+    """Learning from a larger member."""
+
+    teacher: str | None = Field(default=None, description="Member to learn from; its parent if not said.")
+    truth_share: Share = Field(default=0.2, description="Cross-entropy's share of the loss; the rest is forward KL.")
+    temperature: float = Field(default=1.0, gt=0, description="Softens both distributions.")
+    hidden_weight: float = Field(default=0.0, ge=0, description="Weight of the last hidden states' distance.")
+    teacher_answers: int = Field(default=0, ge=0, description="Examples a task whose answers the teacher writes anew.")
+    importance_samples: Count = Field(default=1024, description="Rows on which the cut's importance is measured.")
+
+
+class OnPolicy(Optimization):
+    """A last phase: the member answers by itself, and a teacher says what it thinks of every word."""
+
+    teacher: str | None = Field(default=None, description="Member that judges; the one it was distilled from.")
+    own_share: Share = Field(default=0.5, gt=0, description="Part of the rows that are its own answers.")

@@ -1,0 +1,86 @@
+"""One training of a member: from whatever it begins with to the best of its candidates, and what there is to tell."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from minikin.base.device import products_dtype
+from minikin.family.card import provenance
+from minikin.family.guards import WATCHED_ROWS, dropout, held_out, losses, task_score, told_guards, weight_decay
+from minikin.family.learning import Optimization
+from minikin.family.site import Site
+from minikin.model.decoder import Decoder
+from minikin.text.batches import Batch, Mixture
+from minikin.train.candidates import Candidates
+from minikin.train.loop import Run, fit
+from minikin.train.objective import Objective
+from minikin.train.optimizer import Optimizers, Schedule
+from minikin.train.state import States
+
+_LOOKS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is fitted: a decoder, to what, on which rows. `batch_at` is `rows`' own unless rows are made on the way.
+
+    `artifact` and `key` say where a killed training finds its state again.
+    """
+
+    name: str
+    artifact: str
+    key: str
+    decoder: Decoder
+    objective: Objective
+    optimization: Optimization
+    rows: Mixture
+    steps: int
+    batch_at: Callable[[int], Batch]
+
+
+def steps_of(optimization: Optimization, rows: Mixture) -> int:
+    """Steps that take as many tokens as the recipe asks for."""
+    return max(1, round(optimization.tokens / rows.batch_tokens))
+
+
+def trained(site: Site, training: Training) -> dict[str, Any]:
+    """Fit the decoder, give it its best weights, and return what its provenance says."""
+    decoder, rows = training.decoder, training.rows
+    repeats = rows.repeats(training.steps)
+    decoder.dropout.p = dropout(training.optimization, repeats)
+    decay = weight_decay(training.optimization, repeats)
+    work = site.store.work(training.artifact, training.key)
+    candidates = Candidates(work, training.optimization.candidates)
+    run = _run(site, training, candidates)
+    optimizers = Optimizers(decoder, _schedule(training), decay, training.optimization.clip_norm, run.dtype)
+    with site.log.bar(f"{training.name}: training", training.steps) as bar:
+
+        def watch(step: int, loss: float, speed: float) -> None:
+            bar.at(step, f"loss {loss:.3f} · {speed:,.0f} tokens/s")
+
+        reached = fit(decoder, training.objective, optimizers, run, States(work, site.log.say), watch)
+    decoder.eval()
+    kept = candidates.keep_best(decoder, task_score(site))
+    seen, unseen = losses(decoder, rows.recent(reached.steps, WATCHED_ROWS)), run.held_out(decoder)
+    gap = {task: unseen[task] - seen[task] for task in unseen if task in seen}
+    return provenance(site, training.name, reached, rows, gap) | told_guards(decoder, decay, kept)
+
+
+def _schedule(training: Training) -> Schedule:
+    asked = training.optimization
+    return Schedule(peak=asked.learning_rate, steps=training.steps, warmup=asked.warmup, decay=asked.decay)
+
+
+def _run(site: Site, training: Training, candidates: Candidates) -> Run:
+    return Run(
+        title=training.name,
+        steps=training.steps,
+        batch_at=training.batch_at,
+        batch_tokens=training.rows.batch_tokens,
+        held_out=held_out(site),
+        offer=lambda decoder, point: candidates.offer(decoder, point.step, point.held_out),
+        look_every=max(1, training.steps // _LOOKS),
+        save_seconds=site.recipe.checkpoint_seconds,
+        dtype=products_dtype(site.recipe.precision),
+        seed=site.recipe.seed,
+    )
