@@ -78,7 +78,8 @@ def evaluate_on(recipe: Recipe, root: Path, data: Sequence[Path], out: Path, log
     site = replace(own, brought=Brought(exams=exams, store=Store(out), members=members))
     with site.results.locked():
         _examine(site)
-        return _reported(site, {"test files": ", ".join(exam.title for exam in exams)})
+        files = ", ".join(exam.title for exam in exams)
+        return _reported(site, {"test files": f"{files}; of each the first {recipe.measure.max_examples} at most"})
 
 
 def _site(recipe: Recipe, out: Path, log: Log) -> Site:
