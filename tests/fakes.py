@@ -1,5 +1,6 @@
 """Tiny real things that tests share: a decoder, a tokenizer, packed rows. No mocks."""
 
+import io
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +8,14 @@ from random import Random
 
 import pytest
 import torch
+from rich.console import Console
 
 from minikin.app.cli import main
+from minikin.base.log import Log
+from minikin.family.plan import plan
+from minikin.family.reading import read_recipe
+from minikin.family.site import Site
+from minikin.family.store import Store
 from minikin.model.checkpoint import save
 from minikin.model.config import FULL, SLIDING, Config
 from minikin.model.decoder import Decoder, initialized
@@ -48,6 +55,17 @@ SHAPES = {
         global_head_dim=16,
     ),
 }
+
+
+_VILLAGE = Path(__file__).parents[1] / "recipes" / "village.toml"
+_SMALL = [
+    "data.translation.train=['village:100', {source = 'village:301', weight = 2.5}]",
+    "data.summarization.train=['village:40']",
+    "data.dialogue.train=['village:40']",
+    "data.text.train=['village:40']",
+    "tokenizer.vocab_size=512",
+    "measure.max_examples=20",
+]
 
 
 def decoder_of(config: Config = TINY, seed: int = 1) -> Decoder:
@@ -126,3 +144,10 @@ def minikin(capsys, monkeypatch, *words):
         main()
     said = capsys.readouterr()
     return ended.value.code or 0, said.out, said.err
+
+
+def site(folder, *overrides):
+    """The village's family with little data, in a folder."""
+    recipe = read_recipe(_VILLAGE, [*_SMALL, *overrides])
+    log = Log(folder / "log.jsonl", Console(file=io.StringIO()))
+    return Site(recipe=recipe, planned=plan(recipe), store=Store(folder), log=log)

@@ -1,5 +1,6 @@
 """The commands as a person runs them: a tiny family from end to end, killed and continued; every complaint."""
 
+import io
 import json
 import os
 import resource
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from fakes import minikin
 
+from minikin.app.cli import main
 from minikin.base.files import file_digest
 from minikin.measure.report import read_report, schema
 
@@ -216,6 +218,26 @@ def test_a_member_answers_in_a_pipe(family):
     assert said.count("\n") == 3
 
 
+DECODINGS = {
+    "beams": ["--beams", "3"],
+    "drawn": ["--temperature", "1.2", "--top-k", "20", "--min-p", "0.02", "--repetition-penalty", "1.3"],
+}
+
+
+@pytest.mark.parametrize("settings", DECODINGS.values(), ids=DECODINGS)
+def test_a_member_answers_as_it_is_told(family, settings, capsys, monkeypatch):
+    answers = []
+    for _ in range(2):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Summarize: It was cold.\nHello\n")))
+        monkeypatch.setattr(sys, "argv", ["minikin", "chat", str(family / "mini"), *settings])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        answers.append(capsys.readouterr().out)
+    assert answers[0] == answers[1]
+    assert answers[0].count("\n") >= 2
+
+
 def test_help_answers_at_once():
     started = time.monotonic()
     said, _ = process("--help").communicate()
@@ -243,6 +265,11 @@ COMPLAINTS = {
     "a village without a size": (["plan", VILLAGE, "--set", "data.text.train=['village']"], "expected village:COUNT"),
     "no family": (["report", "none"], "none: has no report.json; name the folder of a family"),
     "no member": (["chat", "none"], "none: no such folder; name a member's folder"),
+    "beams that draw": (
+        ["chat", "none", "--beams", "4", "--temperature", "1"],
+        "num_beams is 4 and temperature 1: beams search, a temperature draws; leave one of them out",
+    ),
+    "a filter of nothing": (["chat", "none", "--top-k", "4"], "top_k: nothing is drawn at temperature 0"),
     "nothing to evaluate": (["evaluate", "none"], "none: is not a family that was built to its end"),
 }
 

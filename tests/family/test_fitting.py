@@ -1,40 +1,18 @@
 """From recipe to rows: sources are seen by size and weight; a member begins as its parent, cut."""
 
-import io
 import json
-from pathlib import Path
 
 import pytest
-from rich.console import Console
+from fakes import site
 
-from minikin.base.log import Log
 from minikin.base.seeds import torch_generator
 from minikin.family.fitting import mixture
 from minikin.family.guards import dropout, held_out, losses, task_score, weight_decay
 from minikin.family.learning import Optimization
-from minikin.family.plan import plan
-from minikin.family.reading import read_recipe
-from minikin.family.site import Site, answers_key, data_key, distilled_key, member_key
+from minikin.family.site import answers_key, data_key, distilled_key, member_key
 from minikin.family.stages import prepare_data
-from minikin.family.store import Store
 from minikin.family.supply import training_records, watched_records
 from minikin.model.decoder import initialized
-
-VILLAGE = Path(__file__).parents[2] / "recipes" / "village.toml"
-SMALL = [
-    "data.translation.train=['village:100', {source = 'village:301', weight = 2.5}]",
-    "data.summarization.train=['village:40']",
-    "data.dialogue.train=['village:40']",
-    "data.text.train=['village:40']",
-    "tokenizer.vocab_size=512",
-    "measure.max_examples=20",
-]
-
-
-def site(folder, *overrides):
-    recipe = read_recipe(VILLAGE, [*SMALL, *overrides])
-    log = Log(folder / "log.jsonl", Console(file=io.StringIO()))
-    return Site(recipe=recipe, planned=plan(recipe), store=Store(folder), log=log)
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +96,15 @@ def test_a_task_score_is_between_0_and_100_and_the_same_twice(prepared):
     decoder = initialized(prepared.planned["nano"].config, torch_generator(1, "test")).eval()
     score = task_score(prepared)
     assert 0 <= score(decoder) == score(decoder) <= 100
+
+
+def test_how_answers_are_written_is_part_of_them(tmp_path):
+    plain, written = site(tmp_path), "member.nano.distill.teacher_answers=8"
+    for setting in ("num_beams=4", "no_repeat_ngram_size=3", "max_new_tokens=9"):
+        changed = f"measure.decoding.summarization.{setting}"
+        assert answers_key(plain, "full") != answers_key(site(tmp_path, changed), "full")
+        assert member_key(plain, "nano") == member_key(site(tmp_path, changed), "nano")
+        assert member_key(site(tmp_path, written), "nano") != member_key(site(tmp_path, written, changed), "nano")
 
 
 def test_a_source_is_known_by_what_it_held_when_the_build_began(tmp_path):

@@ -30,10 +30,23 @@ MISTAKES = {
     "member.data.parent='full'": r"member\.data: give either a shape or budgets",
     "member.nano.distill.hidden_weight=0.1": r"member\.nano: distill\.hidden_weight: .* the parent's as teacher",
     "measure.max_new_tokens=2048": r"measure\.max_new_tokens: found 2048; input should be less than or equal to 1024",
+    "measure.decoding.dialogue={num_beams=4, temperature=0.7}": (
+        r"measure\.decoding\.dialogue: num_beams is 4 and temperature 0\.7: beams search, a temperature draws"
+    ),
+    "measure.decoding.translation.top_p=0.9": r"measure\.decoding\.translation: top_p: nothing is drawn at",
+    "measure.decoding.summarization.length_penalty=0.6": r"measure\.decoding\.summarization: length_penalty is 0\.6",
+    "measure.decoding.dialog.top_k=1": r"measure\.decoding\.dialog: unknown field; did you mean 'dialogue'\?",
+    "measure.decoding.dialogue.beams=1": r"measure\.decoding\.dialogue\.beams: unknown field; did you mean 'num_beams",
     "threads='2'": r"threads: found '2'; input should be a valid integer",
     "seed=true": r"seed: found True; input should be a valid integer",
     "name='a b'": r"name: found 'a b'; string should match pattern",
     "member.mini.train.tokens=5": r"member\.mini: give either train or distill",
+    "member.full={shape = {hidden_size = 8}}": r"member\.full\.shape\.num_hidden_layers: ",
+    "member.full.on_policy={tokens = 5}": r"member\.full: on_policy needs a teacher",
+    "member.nano.on_policy={tokens = 5, teacher = 'me'}": r"member\.nano\.on_policy\.teacher: no member 'me' comes",
+    "member.full.train.dropout='much'": r"member\.full\.train\.dropout",
+    "member.full.train.weight_decay=-1": r"member\.full\.train\.weight_decay",
+    "data.translation.reply_weight=1.0": r"data: translation\.reply_weight: replies are told apart in dialogue",
     "tokenizer.vocab_size=1001": r"tokenizer\.vocab_size: found 1001; input should be a multiple of 8",
 }
 
@@ -67,7 +80,7 @@ def test_a_test_that_is_trained_on_is_told():
         checked(changed(data=data), "recipe")
 
 
-@pytest.mark.parametrize("name", ["data", "answers", "overlap", "evaluations", "../x", "A"])
+@pytest.mark.parametrize("name", ["data", "answers", "distilled", "evaluations", "overlap", "../x", "A"])
 def test_a_member_cannot_be_called_everything(name):
     fields = changed()
     fields["member"] = {name: fields["member"]["full"]}

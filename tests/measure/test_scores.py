@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy
 import pytest
+import torch
 from fakes import TINY, decoder_of, tokenizer
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
@@ -24,7 +25,10 @@ from minikin.measure.retention import (
     score_interval,
     verdict,
 )
+from minikin.measure.select import by_likelihood, by_likeness
 from minikin.measure.tasks import questions, selections
+from minikin.model.decoding import Decoding
+from minikin.text.chat import encode_prompt
 from minikin.text.records import Dialogue, Selection, Translation, Turn
 from minikin.text.village import village
 
@@ -180,6 +184,24 @@ def test_made_selections_hold_the_true_turn_among_others():
         assert len(set(selection.candidates)) == len(selection.candidates) == 20
 
 
+def examined(decoder, tokens, asked, batch, **settings):
+    settings = Decoding(**{"max_new_tokens": 5} | settings)
+    chance = torch.Generator().manual_seed(1)
+    quiet = {"select": by_likelihood, "watch": lambda _: None}
+    return examine(decoder, tokens, asked, decoding=settings, generator=chance, batch=batch, **quiet)
+
+
+def test_answers_follow_the_settings_and_say_whose_prompt_was_cut():
+    decoder, tokens = decoder_of(replace(TINY, vocab_size=420)), tokenizer(420)
+    pairs = [
+        Translation(source="ä" * length, target="x", source_lang="de", target_lang="en") for length in (1, 5, 60, 90)
+    ]
+    asked = list(questions(pairs, 0))
+    plain, searched = examined(decoder, tokens, asked, 4), examined(decoder, tokens, asked, 4, num_beams=4)
+    assert [answer.cut for answer in plain] == [False, False, True, True]
+    assert [answer.output for answer in plain] != [answer.output for answer in searched]
+
+
 def test_answers_keep_the_order_of_the_questions_whatever_the_batch():
     decoder, tokens = decoder_of(replace(TINY, vocab_size=420)), tokenizer(420)
     pairs = [
@@ -187,7 +209,7 @@ def test_answers_keep_the_order_of_the_questions_whatever_the_batch():
         for index in range(7)
     ]
     asked = list(questions(pairs, 0))
-    found = [examine(decoder, tokens, asked, batch=size, max_new_tokens=5, watch=lambda _: None) for size in (1, 3, 7)]
+    found = [examined(decoder, tokens, asked, batch=size) for size in (1, 3, 7)]
     assert found[0] == found[1] == found[2]
     assert [answer.source for answer in found[0]] == [pair.source for pair in pairs]
 
@@ -209,3 +231,18 @@ def test_limits_divide_all_answers_by_length_and_rarity():
     for by in ("length", "rarity"):
         assert sum(bucket.score.n for bucket in found if bucket.by == by) == 200
     assert len([bucket for bucket in found if bucket.by == "rarity"]) == 1
+
+
+@pytest.mark.parametrize("select", [by_likelihood, by_likeness])
+def test_a_choice_does_not_depend_on_what_is_asked_beside_it(select):
+    decoder, tokens = decoder_of(replace(TINY, vocab_size=420)), tokenizer(420)
+    dialogues = [
+        Dialogue(turns=(Turn(role="a", text=f"word {n} of"), Turn(role="b", text=f"say {n} and {n * n}")))
+        for n in range(6)
+    ]
+    asked = [question for chosen in selections(dialogues, 1) for question in questions([chosen], 0)]
+    prompts = [encode_prompt(tokens, question.prompt) for question in asked]
+    together = select(decoder, tokens, asked, prompts)
+    alone = [select(decoder, tokens, [one], [prompt])[0] for one, prompt in zip(asked, prompts, strict=True)]
+    assert together == alone
+    assert len(set(together)) > 1

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 from minikin.model.cache import Cache
 from minikin.model.checkpoint import save
-from minikin.model.generate import generate, greedy, last, reply_log_probabilities, sampler
+from minikin.model.generate import generate, last, reply_log_probabilities
 from minikin.model.norm import normalized
 from minikin.model.tables import mixed
 
@@ -122,13 +122,6 @@ def test_log_probabilities_of_replies_are_those_of_whole_texts():
         scores = torch.log_softmax(decoder.logits(hidden), -1)[0]
         expected = sum(scores[len(prompt) - 1 + at, token].item() for at, token in enumerate(reply))
         assert math.isclose(total, expected, abs_tol=1e-4)
-
-
-def test_sampling_keeps_to_the_nucleus_and_repeats_with_its_seed():
-    logits = torch.tensor([[4.0, 3.9, 0.0, -1.0]])
-    drawn = {int(sampler(1.0, 0.6, torch.Generator().manual_seed(seed))(logits)) for seed in range(60)}
-    assert drawn == {0, 1}
-    assert int(sampler(1.0, 1e-9, torch.Generator().manual_seed(1))(logits)) == int(greedy(logits))
 
 
 def test_the_hand_written_gradient_is_right():

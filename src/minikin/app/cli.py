@@ -130,11 +130,26 @@ def gguf(
 def chat(
     member: Member,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.0,
-    top_p: Annotated[float, typer.Option(min=0.01, max=1, help="Share of the mass to sample from.")] = 0.95,
+    top_p: Annotated[
+        float | None, typer.Option(min=0.01, max=1, help="Share of the mass to sample from; 0.95 if not said.")
+    ] = None,
+    top_k: Annotated[int, typer.Option(min=0, help="Number of tokens to sample from; 0 for all.")] = 0,
+    min_p: Annotated[float, typer.Option(min=0, max=1, help="Least share of the likeliest token's probability.")] = 0.0,
+    repetition_penalty: Annotated[float, typer.Option(min=0.01, help="Above 1, what was said is less likely.")] = 1.0,
+    beams: Annotated[int, typer.Option(min=1, max=64, help="Answers to search side by side; shown when done.")] = 1,
     seed: Annotated[int, typer.Option(help="For sampling.")] = 1,
 ) -> None:
     """Talk to a member: translate this, summarize that, converse. Ctrl-D ends."""
-    _commands().chat(member, temperature, top_p, seed)
+    _commands().chat(
+        member,
+        seed,
+        top_p,
+        temperature=temperature,
+        top_k=top_k,
+        min_p=min_p,
+        repetition_penalty=repetition_penalty,
+        num_beams=beams,
+    )
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGINT
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -30,9 +30,13 @@ from minikin.measure.records import FamilyReport
 from minikin.measure.report import HTML, read_report
 from minikin.measure.terminal import tables
 from minikin.model.checkpoint import read_config
+from minikin.model.decoding import Decoding
 from minikin.ship.check import Check
 from minikin.ship.check import check as check_member
 from minikin.ship.gguf import export
+
+_LONGEST_ANSWER = 256  # tokens, in a chat
+_CHAT_TOP_P = 0.95  # where a temperature is given and nothing else is said
 
 
 def build(path: Path, overrides: Sequence[str], out: Path | None) -> None:
@@ -103,10 +107,11 @@ def export_gguf(member: Path, kind: str, out: Path | None) -> None:
     sys.stdout.write(f"{exported.path} ({exported.bytes / 1e6:,.2f} MB)\n{exported.modelfile}\n")
 
 
-def chat(member: Path, temperature: float, top_p: float, seed: int) -> None:
-    """`minikin chat`."""
+def chat(member: Path, seed: int, top_p: float | None, **settings: Any) -> None:
+    """`minikin chat`; settings are those of `Decoding`."""
     prepare_to_answer()
-    talk(member, temperature, top_p, seed)
+    mass = top_p or (_CHAT_TOP_P if settings["temperature"] else 1.0)
+    talk(member, Decoding(max_new_tokens=_LONGEST_ANSWER, top_p=mass, **settings), seed)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ MinikinError
 ├── PlanError         no shape of model meets the budgets
 ├── DataError         a data file or record cannot be used
 ├── TokenizerError    a tokenizer file is missing or not of our kind
+├── DecodingError     settings of how answers are written contradict each other
 ├── CheckpointError   a model directory or a saved state is missing, damaged or of another shape
 ├── TrainingError     training cannot go on
 ├── ExportError       a member cannot be written for another engine, or that engine is missing
@@ -36,6 +37,10 @@ class DataError(MinikinError):
 
 class TokenizerError(MinikinError):
     """A tokenizer file is missing or not of our kind."""
+
+
+class DecodingError(MinikinError):
+    """Settings of how answers are written contradict each other, or one of them would mean nothing."""
 
 
 class CheckpointError(MinikinError):

@@ -1,48 +1,23 @@
-"""The stages in which models answer: a teacher writes training examples anew, members answer the test."""
+"""The stage in which members answer the test."""
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
-from itertools import islice
+from dataclasses import asdict
 
 from minikin.base.files import write_text
+from minikin.base.seeds import torch_generator
 from minikin.family.exams import Exam, examples_of
 from minikin.family.recipe import Recipe
-from minikin.family.site import Site, answers_key, teacher_of, written_key
-from minikin.family.supply import training_records
-from minikin.measure.examine import examine, fitted
+from minikin.family.site import Site, answers_key
+from minikin.measure.examine import examine
 from minikin.measure.records import Answer
 from minikin.measure.select import Select, by_likelihood, by_likeness
 from minikin.measure.tasks import Question, questions, selections
 from minikin.model.checkpoint import load
-from minikin.model.decoder import Decoder
-from minikin.model.generate import generate
 from minikin.ship.rounding import as_in_file
-from minikin.text.chat import encode_prompt, messages
-from minikin.text.corpus import write_records
-from minikin.text.records import Dialogue, Record, Summarization, Translation
+from minikin.text.records import Dialogue, Record
 from minikin.text.tokenizer import Tokenizer
-
-
-def write_answers(site: Site, name: str) -> None:
-    """What a member's teacher answers to the first training prompts (Kim & Rush 2016, sequence-level)."""
-    recipe, member = site.recipe, site.recipe.member[name]
-    assert member.distill is not None
-    teacher = load(site.store.folder(teacher_of(member))).eval()
-    tokenizer = Tokenizer.load(site.store.folder("data"))
-    with site.store.fresh(f"written/{name}", written_key(site, name), {"stage": "written"}) as folder:
-        for task in recipe.data.tasks:
-            if task == "text":
-                continue
-            records = list(islice(training_records(recipe, task), member.distill.teacher_answers))
-            with site.log.bar(f"{name}: {task} answers of {teacher_of(member)}", len(records)) as bar:
-                answered: list[Record] = []
-                for start in range(0, len(records), recipe.measure.batch):
-                    asked = records[start : start + recipe.measure.batch]
-                    answered += _answered(teacher, tokenizer, asked, recipe.measure.max_new_tokens)
-                    bar.at(len(answered))
-            write_records(folder / task, iter(answered), tokenizer)
 
 
 def answers_name(name: str, kind: str | None) -> str:
@@ -65,8 +40,9 @@ def examine_member(site: Site, name: str, kind: str | None = None) -> None:
                     decoder,
                     tokenizer,
                     asked,
+                    decoding=recipe.measure.decoding_of(exam.task),
+                    generator=torch_generator(recipe.seed, "answers", exam.name),
                     batch=recipe.measure.batch,
-                    max_new_tokens=recipe.measure.max_new_tokens,
                     select=selector(recipe),
                     watch=bar.at,
                 )
@@ -80,24 +56,6 @@ def read_answers(site: Site, name: str, kind: str | None = None) -> list[Answer]
     lines = (site.results.folder(answers_name(name, kind)) / "answers.jsonl").read_text(encoding="utf-8").split("\n")
     found = [json.loads(line) for line in lines if line]
     return [Answer(**fields | {"references": tuple(fields["references"])}) for fields in found]
-
-
-def _answered(teacher: Decoder, tokenizer: Tokenizer, records: list[Record], max_new_tokens: int) -> list[Record]:
-    prompts = [fitted(encode_prompt(tokenizer, messages(record)[:-1]), teacher, max_new_tokens) for record in records]
-    replies = generate(teacher, prompts, max_new_tokens)
-    return [_with_answer(record, tokenizer.decode(reply)) for record, reply in zip(records, replies, strict=True)]
-
-
-def _with_answer(record: Record, answer: str) -> Record:
-    match record:
-        case Translation():
-            return replace(record, target=answer)
-        case Summarization():
-            return replace(record, summary=answer)
-        case Dialogue(turns=turns):
-            return replace(record, turns=(*turns[:-1], replace(turns[-1], text=answer)))
-        case _:
-            return record
 
 
 def test_questions(recipe: Recipe, exams: Iterable[Exam]) -> Iterator[tuple[Exam, list[Question]]]:

@@ -11,7 +11,7 @@ from minikin.base.device import prepare
 from minikin.base.errors import CheckpointError, DataError
 from minikin.base.files import verify, write_json
 from minikin.base.log import Log
-from minikin.family.answering import answers_name, examine_member, write_answers
+from minikin.family.answering import answers_name, examine_member
 from minikin.family.card import write_card
 from minikin.family.exams import brought_exams
 from minikin.family.overlap import OVERLAP, compare, read_overlap, warnings
@@ -31,6 +31,7 @@ from minikin.family.site import (
 from minikin.family.stages import distill_first, make_member, prepare_data
 from minikin.family.store import Store
 from minikin.family.summary import summarize
+from minikin.family.writing import write_answers
 from minikin.measure.records import FamilyReport
 from minikin.measure.report import write_report
 from minikin.text.overlap import Overlap

@@ -44,8 +44,8 @@ def provenance(site: Site, name: str, reached: Reached, mixture: Mixture, gap: d
     }
 
 
-def adopted_provenance(site: Site, name: str) -> dict[str, Any]:
-    """The same of a member that is a checkpoint as it was."""
+def untrained_provenance(site: Site, name: str) -> dict[str, Any]:
+    """The same of a member that is a checkpoint as it was, or its parent, cut."""
     nothing = {"steps": 0, "tokens": 0, "training_flops": 0, "seconds": 0.0, "epochs": {}, "gap": {}, "curve": []}
     return _lineage(site, name) | nothing
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from math import log2, sqrt
 from typing import Any
 
-from minikin.base.seeds import numpy_generator
+from minikin.base.seeds import numpy_generator, torch_generator
 from minikin.family.answering import questions_of, selector
 from minikin.family.learning import Optimization
 from minikin.family.recipe import Recipe
@@ -21,6 +21,7 @@ from minikin.measure.metrics import metrics_of, scored
 from minikin.measure.records import Answer
 from minikin.measure.tasks import Question
 from minikin.model.decoder import Decoder
+from minikin.model.decoding import Decoding
 from minikin.text.batches import Batch, PackedCorpus
 from minikin.text.corpus import Corpus
 from minikin.text.sources import Task
@@ -74,8 +75,9 @@ def task_score(site: Site) -> Callable[[Decoder], float]:
                 decoder,
                 tokenizer,
                 asked,
+                decoding=Decoding(max_new_tokens=recipe.measure.max_new_tokens),
+                generator=torch_generator(recipe.seed, "watched"),
                 batch=recipe.measure.batch,
-                max_new_tokens=recipe.measure.max_new_tokens,
                 select=selector(recipe),
                 watch=lambda _: None,
             )

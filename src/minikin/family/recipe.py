@@ -9,8 +9,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from minikin.family.corpora import Corpora
+from minikin.family.decodings import Decodings
 from minikin.family.fields import MAX_POSITIONS, Count, Ratio, Share, Strict
 from minikin.family.learning import Distillation, OnPolicy, Optimization
+from minikin.model.decoding import Decoding
 
 # folders of a family that are no members
 _RESERVED = ("answers", "data", "distilled", "evaluations", "overlap", "written")
@@ -114,8 +116,10 @@ class Member(Strict):
             )
         if self.origin is None and (self.shape is None) != budgets:
             raise ValueError("give either a shape or budgets (compute, memory)")
-        if self.origin is None and (self.train is None) == (self.distill is None):
+        if self.train and self.distill:
             raise ValueError("give either train or distill")
+        if self.origin is None and self.parent is None and self.train is None:
+            raise ValueError("give train, or a parent to be cut from")
         if self.on_policy is not None and not (self.distill or (self.train and self.on_policy.teacher)):
             raise ValueError("on_policy needs a teacher to judge answers, after distill or train")
         if self.distill is not None and self.parent is None:
@@ -135,6 +139,11 @@ class Measure(Strict):
     precisions: list[Literal["q8_0", "q4_0"]] = Field(
         default=["q8_0", "q4_0"], description="Types of GGUF files whose rounded weights are examined as well."
     )
+    decoding: Decodings = Decodings()
+
+    def decoding_of(self, task: str) -> Decoding:
+        """How answers of a task are written; plain text has none."""
+        return getattr(self.decoding, task).settings(self.max_new_tokens)
 
 
 class Recipe(Strict):

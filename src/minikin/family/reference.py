@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from minikin.family.corpora import Corpora, Data, WeighedSource
+from minikin.family.decodings import TaskDecoding
 from minikin.family.learning import Distillation, OnPolicy, Optimization
 from minikin.family.recipe import (
     Card,
@@ -36,6 +37,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "member.NAME.promise": Promise,
     "member.NAME.published": Published,
     "measure": Measure,
+    "measure.decoding.TASK": TaskDecoding,
     "hardware": Hardware,
     "card": Card,
 }

@@ -125,7 +125,8 @@ def answers_key(site: Site, name: str, kind: str | None = None) -> str:
     measure = site.recipe.measure
     told = {exam.name: [exam.both_directions, *map(site.fingerprint, exam.sources)] for exam in site.exams}
     member = site.brought.members[name] if site.brought else member_key(site, name)
-    limits = (measure.max_examples, measure.max_new_tokens, measure.batch)
+    asked = [exam.task for exam in site.exams if exam.sources and exam.task != "text"]
+    limits = (measure.max_examples, measure.batch, {task: asdict(measure.decoding_of(task)) for task in asked})
     rounding = rounding_key(site.planned[name].config, kind) if kind else ""
     return digest(_VERSION, member, json.dumps(told), json.dumps(limits), rounding)
 
@@ -141,14 +142,12 @@ def overlap_key(site: Site) -> str:
 
 def written_key(site: Site, name: str) -> str:
     """Key of what a member's teacher wrote for it."""
-    distill = site.recipe.member[name].distill
-    assert distill is not None
-    return digest(
-        _VERSION,
-        member_key(site, teacher_of(site.recipe.member[name])),
-        str(distill.teacher_answers),
-        str(site.recipe.measure.max_new_tokens),
-    )
+    member, measure = site.recipe.member[name], site.recipe.measure
+    assert member.distill is not None
+    tasks = [task for task in site.recipe.data.tasks if task != "text"]
+    written = {task: asdict(measure.decoding_of(task)) for task in tasks}
+    limits = (member.distill.teacher_answers, measure.batch, written)
+    return digest(_VERSION, member_key(site, teacher_of(member)), json.dumps(limits))
 
 
 def teacher_of(member: Member) -> str:

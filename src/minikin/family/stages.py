@@ -6,7 +6,7 @@ from itertools import chain, islice
 from typing import Any
 
 from minikin.base.files import write_json, write_text
-from minikin.family.card import CARD, adopted_provenance, card
+from minikin.family.card import CARD, card, untrained_provenance
 from minikin.family.fitting import adopted, beginning, corrected_by, mixture, objective
 from minikin.family.learning import OnPolicy, Optimization
 from minikin.family.origin import origin_folder
@@ -50,16 +50,18 @@ def distill_first(site: Site, name: str) -> None:
 
 
 def make_member(site: Site, name: str) -> None:
-    """One member: trained, or taken over as it is."""
+    """One member: trained, or taken over as it is, or only cut."""
     member, key = site.recipe.member[name], member_key(site, name)
     optimization = member.distill or member.train
     if member.on_policy is not None:
         decoder, facts = _corrected(site, name, member.on_policy)
     elif optimization is not None:
         decoder, facts = _fitted(site, name, optimization, name, key)
+    elif member.origin is not None:
+        decoder, facts = adopted(site, member.origin, name), untrained_provenance(site, name)
     else:
-        assert member.origin is not None
-        decoder, facts = adopted(site, member.origin, name), adopted_provenance(site, name)
+        decoder, _ = beginning(site, name, member, mixture(site, name, Optimization(tokens=1)))
+        facts = untrained_provenance(site, name)
     _keep(site, name, name, key, decoder, facts)
 
 

@@ -155,12 +155,19 @@ def _how(site: Site, answers: Answers) -> dict[str, str]:
         f"95 % percentile bootstrap, {measure.resamples} resamples of the examples, seed {site.recipe.seed}; "
         "retention is the ratio of scores on the same resamples; a pair asked both ways is drawn as one"
     )
-    if site.recipe.data.replies_told_apart:
-        found["hits@1"] += ", by cosine of conversation and reply"
-    elif "hits@1" in found:
-        found["hits@1"] += ", by mean log-probability a token"
-    found["answers"] = f"greedy, at most {measure.max_new_tokens} tokens"
+    if "hits@1" in found:
+        by_vectors = site.recipe.data.replies_told_apart
+        found["hits@1"] += ", by cosine of conversation and reply" if by_vectors else ", by log-probability a token"
+    found["answers"] = _written(site, answers)
     return found
+
+
+def _written(site: Site, answers: Answers) -> str:
+    """How answers were written: once for all tasks if they agree."""
+    told = {task: str(site.recipe.measure.decoding_of(task)) for task in answers}
+    if len(set(told.values())) == 1:
+        return next(iter(told.values()))
+    return "; ".join(f"{task}: {how}" for task, how in told.items())
 
 
 def _counted(answers: Sequence[Answer]) -> str:
@@ -169,6 +176,8 @@ def _counted(answers: Sequence[Answer]) -> str:
     said = f"n = {len(answers)}"
     if max(choices):
         said += f", {min(choices)} to {max(choices)} candidates" if len(choices) > 1 else f", {max(choices)} candidates"
+    if cut := sum(answer.cut for answer in answers):
+        said += f", {cut} prompt{'s' * (cut > 1)} cut to fit"
     return said + (f", mean over {', '.join(groups)}, each a corpus" if len(groups) > 1 else "")
 
 

@@ -13,6 +13,7 @@ class Answer:
     """What a member said to one question; `example` and `group` are the question's.
 
     `candidates` is how many replies it could select among and `hit` whether it took the true one, None elsewhere.
+    `cut` is whether the prompt had to lose a part to leave room for the answer.
     """
 
     task: str
@@ -23,6 +24,7 @@ class Answer:
     references: tuple[str, ...]
     candidates: int = 0
     hit: bool | None = None
+    cut: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

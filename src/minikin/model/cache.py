@@ -37,9 +37,16 @@ class LayerCache:
         chosen = LayerCache()
         if self._keys is not None and self._values is not None:
             chosen.length = self.length
-            chosen._keys = self._keys[rows, :, : self.length].contiguous()
-            chosen._values = self._values[rows, :, : self.length].contiguous()
+            # with its room: what is taken over is about to grow
+            chosen._keys = self._keys.index_select(0, rows)
+            chosen._values = self._values.index_select(0, rows)
         return chosen
+
+    def rearrange(self, rows: Tensor, start: int) -> None:
+        """Give each row what another has from column `start` on."""
+        for stored in (self._keys, self._values):
+            if stored is not None:
+                stored[:, :, start : self.length] = stored[rows, :, start : self.length]
 
     def _roomier(self, stored: Tensor | None, like: Tensor, end: int) -> Tensor:
         room = like.new_empty(*like.shape[:2], max(32, end + end // 2), like.shape[3])
@@ -67,6 +74,11 @@ class Cache:
         """Note position and document of the columns that the layers are about to append."""
         self.positions = torch.cat((self.positions, positions), 1)
         self.documents = torch.cat((self.documents, documents), 1)
+
+    def rearrange(self, rows: Tensor, start: int) -> None:
+        """Give each row the columns from `start` on of another that has the same ones before."""
+        for layer in self.layers:
+            layer.rearrange(rows, start)
 
     def reordered(self, rows: Tensor) -> "Cache":
         """A cache with these rows of this one, as beam search and shared prompts need."""

@@ -1,4 +1,4 @@
-"""Decoding: batches of prompts of different length, greedy or sampled, with a cache.
+"""Writing token by token: batches of prompts of different length, with a cache.
 
 Prompts are padded on the left, so that all rows end at one column; padding belongs to no document.
 """
@@ -12,6 +12,7 @@ from torch import Tensor
 from minikin.base.shapes import Documents, Logits, Positions, Tokens
 from minikin.model.cache import Cache
 from minikin.model.decoder import Decoder
+from minikin.model.repeats import Adjust, untouched, with_token
 
 Choose = Callable[[Logits], Tensor]  # [batch, vocab] → [batch]
 
@@ -23,6 +24,11 @@ class Padded:
     tokens: Tokens
     positions: Positions
     documents: Documents
+
+    @property
+    def seen(self) -> Tokens:
+        """The tokens, and −1 instead of padding."""
+        return torch.where(self.documents < 0, -1, self.tokens)
 
 
 def padded(prompts: Sequence[Sequence[int]], pad_id: int) -> Padded:
@@ -49,25 +55,17 @@ def greedy(logits: Logits) -> Tensor:
     return logits.argmax(-1)
 
 
-def sampler(temperature: float, top_p: float, generator: torch.Generator) -> Choose:
-    """Draw from the smallest set of tokens that holds `top_p` of the mass (Holtzman et al. 2020)."""
-
-    def choose(logits: Logits) -> Tensor:
-        ordered, ids = torch.softmax(logits.float() / temperature, -1).sort(-1, descending=True)
-        # a token stays if the mass before it has not reached top_p yet, so one always stays
-        kept = ordered * (ordered.cumsum(-1) - ordered < top_p)
-        return ids.gather(-1, torch.multinomial(kept, 1, generator=generator))[:, 0]
-
-    return choose
-
-
 @torch.inference_mode()
 def generate(
-    decoder: Decoder, prompts: Sequence[Sequence[int]], max_tokens: int, choose: Choose = greedy
+    decoder: Decoder,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    choose: Choose = greedy,
+    adjust: Adjust = untouched,
 ) -> list[list[int]]:
     """What follows each prompt, up to `max_tokens` or an end token, which is left out."""
     answers: list[list[int]] = [[] for _ in prompts]
-    for column in stream(decoder, prompts, max_tokens, choose):
+    for column in stream(decoder, prompts, max_tokens, choose, adjust):
         for row, token in column:
             answers[row].append(token)
     return answers
@@ -75,23 +73,24 @@ def generate(
 
 @torch.inference_mode()
 def stream(
-    decoder: Decoder, prompts: Sequence[Sequence[int]], max_tokens: int, choose: Choose
+    decoder: Decoder, prompts: Sequence[Sequence[int]], max_tokens: int, choose: Choose, adjust: Adjust = untouched
 ) -> Iterator[list[tuple[int, int]]]:
     """One step at a time: (row, token) of every row that still speaks. Finished rows leave the batch."""
     start = padded(prompts, decoder.config.pad_token_id)
     cache = Cache.empty(decoder.config, len(prompts))
     hidden = decoder(start.tokens, start.positions, start.documents, cache, last)
-    rows, positions = torch.arange(len(prompts)), start.positions[:, -1:] + 1
+    rows, positions, seen = torch.arange(len(prompts)), start.positions[:, -1:] + 1, start.seen
     ends = torch.tensor(decoder.config.eos_token_ids)
     for _ in range(max_tokens):
-        chosen = choose(decoder.logits(hidden))
+        chosen = choose(adjust(decoder.logits(hidden), seen))
         speaking = (~torch.isin(chosen, ends)).nonzero()[:, 0]
         if len(speaking) == 0:
             return
         yield list(zip(rows[speaking].tolist(), chosen[speaking].tolist(), strict=True))
         if len(speaking) < len(rows):
             cache, rows, positions = cache.reordered(speaking), rows[speaking], positions[speaking]
-        tokens = chosen[speaking][:, None]
+        seen = with_token(seen[speaking], chosen[speaking])
+        tokens = seen[:, -1:]
         hidden = decoder(tokens, positions, torch.zeros_like(tokens), cache, last)
         positions = positions + 1
 
