@@ -24,9 +24,9 @@ from rich.table import Table
 from minikin.base.device import prepare
 from minikin.base.files import read_json
 from minikin.family.answering import test_questions
+from minikin.family.exams import own_exams
 from minikin.family.reading import checked
 from minikin.family.recipe import Recipe
-from minikin.family.supply import sources_of
 from minikin.measure.examine import fitted
 from minikin.measure.tasks import Question
 from minikin.model.checkpoint import load
@@ -87,7 +87,7 @@ def _asked(recipe: Recipe, decoder: Decoder, tokenizer: Tokenizer) -> list[Asked
 
 def _questions(recipe: Recipe) -> list[Question]:
     """The first questions of all tasks in turn."""
-    by_task = [test_questions(recipe, task) for task in sources_of(recipe.data)]
+    by_task = [asked for _, asked in test_questions(recipe, own_exams(recipe))]
     return [question for question in chain(*zip_longest(*by_task)) if question is not None][:_QUESTIONS]
 
 

@@ -209,6 +209,26 @@ def test_evaluation_with_other_settings_keeps_the_members(family, tmp_path, caps
     assert "at most 4 tokens" in read_report(copy).how["answers"]
 
 
+def test_evaluation_on_other_files_leaves_a_report_of_its_own(family, tmp_path, capsys, monkeypatch):
+    copy, data = tmp_path / "village", tmp_path / "my tests"
+    shutil.copytree(family, copy)
+    data.mkdir()
+    pairs = [{"source": f"{n}", "target": f"{n}!", "source_lang": "en", "target_lang": "de"} for n in ("one", "two")]
+    (data / "test.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    words = ["evaluate", copy, "--set", "measure.precisions=['q8_0']", "--data", data, "--data", data / "test.jsonl"]
+    status, said, progress = minikin(capsys, monkeypatch, *words)
+    assert status == 0, progress
+    out = copy / "evaluations" / "my-tests+my-tests-test"
+    assert f"report: {out / 'report.html'}" in said
+    assert "how much of the test is in the training data" in said
+    assert "<h2>Test and training</h2>" in (out / "report.html").read_text()
+    assert list(read_report(out).members["nano"].scores) == ["translation"]
+    assert read_report(copy) == read_report(family)
+    status, _, complaints = minikin(capsys, monkeypatch, "evaluate", copy, "--out", tmp_path / "out")
+    assert status == 1
+    assert "out: a family's own report lies in its folder; name test files as well: --data PATH" in complaints
+
+
 def test_a_plan_is_printed_before_anything_is_built(capsys, monkeypatch):
     status, said, _ = minikin(capsys, monkeypatch, "plan", VILLAGE, "--json")
     assert status == 0

@@ -80,7 +80,7 @@ def test_a_test_that_is_trained_on_is_told():
         checked(changed(data=data), "recipe")
 
 
-@pytest.mark.parametrize("name", ["data", "answers", "distilled", "../x", "A"])
+@pytest.mark.parametrize("name", ["data", "answers", "distilled", "evaluations", "overlap", "../x", "A"])
 def test_a_member_cannot_be_called_everything(name):
     fields = changed()
     fields["member"] = {name: fields["member"]["full"]}

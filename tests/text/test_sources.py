@@ -1,17 +1,20 @@
 """Files to records, and every complaint about them."""
 
+import csv
 import gzip
 import json
 
-import huggingface_hub
 import pyarrow
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from minikin.base.errors import DataError
 from minikin.text.records import Translation
-from minikin.text.sources import read, read_hub, reversed_direction
+from minikin.text.sources import read, reversed_direction
 
+TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")).filter(str.strip)
 GOOD = {"source": "a", "target": "b", "source_lang": "en", "target_lang": "de"}
 
 
@@ -48,28 +51,25 @@ def test_a_record_may_tell_how_complex_it_is(tmp_path, complexity):
     assert reversed_direction(pair).complexity == complexity
 
 
+@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1))
+def test_a_csv_file_gives_its_cells_whatever_is_in_them(tmp_path_factory, pairs):
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        table = csv.writer(file)
+        table.writerows([("document", "summary", "id"), *((*pair, "7") for pair in pairs)])
+    assert [(record.document, record.summary) for record in read(path, "summarization")] == pairs
+
+
+def test_a_document_may_be_longer_than_pythons_limit_for_a_cell(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text\n" + "word " * 40_000 + "\n")
+    assert len(next(read(path, "text")).text) == 200_000
+
+
 def test_a_pair_turned_twice_is_itself():
     pair = Translation(source="a", target="b", source_lang="en", target_lang="de")
     assert reversed_direction(pair).source_lang == "de"
     assert reversed_direction(reversed_direction(pair)) == pair
-
-
-def test_of_a_hub_dataset_the_files_of_the_split_are_read(tmp_path, monkeypatch):
-    names = ["README.md", "data/train-0.jsonl", "data/train-1.jsonl", "data/latest-train.csv", "data/constraints.jsonl"]
-    (tmp_path / "data").mkdir()
-    for name in names[1:3]:
-        lines(tmp_path / name, GOOD)
-    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name, repo_type: names)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file, repo_type: str(tmp_path / file))
-    assert len(list(read_hub("owner/name", "translation", "train"))) == 2
-    with pytest.raises(DataError, match=r"hub:owner/name: has no test file of \.jsonl, .* it has README\.md"):
-        list(read_hub("owner/name", "translation", "test"))
-
-
-def test_a_hub_dataset_that_cannot_be_fetched_is_told(monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(DataError, match="hub:a/b/c: cannot be fetched"):
-        list(read_hub("a/b/c", "translation", "train"))
 
 
 COMPLAINTS = [
@@ -116,13 +116,21 @@ def test_other_bad_files_are_told(tmp_path):
     lines(tmp_path / "train.jsonl", GOOD)
     (tmp_path / "a.jsonl.gz").write_bytes(b"not gzip")
     (tmp_path / "a.parquet").write_bytes(b"not parquet")
-    (tmp_path / "a.csv").write_bytes(b"a,b")
+    (tmp_path / "a.txt").write_bytes(b"a,b")
+    (tmp_path / "empty.csv").write_bytes(b"source,target\n")
+    (tmp_path / "short.csv").write_bytes(b"source,target\na\n")
+    (tmp_path / "torn.csv").write_bytes(b'source,target\n"a,b\n')
+    (tmp_path / "latin.csv").write_bytes(b"source,target\n\xff,b\n")
     for name, said in {
         "trian.jsonl": r"no such file; did you mean .*train\.jsonl",
         "none/a.jsonl": "no such file; is .* the right folder",
         "a.jsonl.gz": "is not a whole gzip file",
         "a.parquet": "is not a readable parquet file",
-        "a.csv": "cannot tell what kind of file this is",
+        "a.txt": "cannot tell what kind of file this is",
+        "empty.csv": "holds no record",
+        "short.csv": r"short\.csv:2: has another number of cells; expected 2, as its first line names",
+        "torn.csv": "is not a readable csv file",
+        "latin.csv": "is not valid UTF-8",
     }.items():
         with pytest.raises(DataError, match=said):
             list(read(tmp_path / name, "translation"))

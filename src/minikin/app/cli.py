@@ -79,9 +79,26 @@ def init(
 
 
 @app.command()
-def evaluate(family: Folder, overrides: Overrides = None) -> None:
-    """Examine a built family again, with other settings if you wish: --set measure.max_examples=1000"""
-    _commands().evaluate(family, overrides or [])
+def evaluate(
+    family: Folder,
+    overrides: Overrides = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="A test file, or a folder of them, to examine on instead of the recipe's; may be given several times.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FOLDER", help="Where that report goes. Default: FAMILY/evaluations/NAME of PATH."
+        ),
+    ] = None,
+) -> None:
+    """Examine a built family again, with other settings or on your own test: --set measure.max_examples=1000"""
+    _commands().evaluate(family, overrides or [], data or [], out)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """What the commands do: read what the user named, call the family floor, print the result."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from minikin.base.files import read_json
 from minikin.base.log import Log
 from minikin.family.build import build as build_family
 from minikin.family.build import evaluate as evaluate_family
+from minikin.family.build import evaluate_on
 from minikin.family.initial import write_initial
 from minikin.family.plan import plan as plan_family
 from minikin.family.reading import checked, overridden, read_recipe
@@ -65,11 +67,16 @@ def init(path: Path, members: Sequence[str], overrides: Sequence[str], out: Path
     sys.stdout.write("".join(f"{folder}\n" for folder in written))
 
 
-def evaluate(root: Path, overrides: Sequence[str]) -> None:
+def evaluate(root: Path, overrides: Sequence[str], data: Sequence[Path], out: Path | None) -> None:
     """`minikin evaluate`."""
     recipe = _built_recipe(root, overrides)
+    if out and not data:
+        raise DataError(f"--out {out}: a family's own report lies in its folder; name test files as well: --data PATH")
+    results = (out or root / "evaluations" / _named_after(data)) if data else root
     with _interruptible():
-        _show(evaluate_family(recipe, root, _log(root)), root)
+        log = _log(results)
+        report = evaluate_on(recipe, root, data, results, log) if data else evaluate_family(recipe, root, log)
+        _show(report, results)
 
 
 def report(root: Path, save: Path | None) -> None:
@@ -129,6 +136,15 @@ def _built_fields(root: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{root}: is not a family that was built to its end; run minikin build first")
     return read_json(path)
+
+
+def _named_after(data: Sequence[Path]) -> str:
+    """A folder's name for what was examined on: those of the folders, or of files with the folders they are in."""
+    places = [path.resolve() for path in data]
+    names = [
+        place.name if place.is_dir() else f"{place.parent.name}-{place.name.partition('.')[0]}" for place in places
+    ]
+    return re.sub(r"[^\w.-]+", "-", "+".join(names))[:100]
 
 
 def _show(report: FamilyReport, root: Path) -> None:

@@ -1,14 +1,16 @@
 """The stage in which members answer the test."""
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from minikin.base.files import write_text
 from minikin.base.seeds import torch_generator
+from minikin.family.exams import Exam, examples_of
+from minikin.family.naming import source_names
 from minikin.family.recipe import Recipe
 from minikin.family.site import Site, answers_key
-from minikin.family.supply import sources_of, test_records
 from minikin.measure.examine import examine
 from minikin.measure.records import Answer
 from minikin.measure.select import Select, by_likelihood, by_likeness
@@ -16,7 +18,6 @@ from minikin.measure.tasks import Question, questions, selections, with_complexi
 from minikin.model.checkpoint import load
 from minikin.ship.rounding import as_in_file
 from minikin.text.records import Dialogue, Record
-from minikin.text.sources import Task
 from minikin.text.tokenizer import Tokenizer
 
 
@@ -32,19 +33,16 @@ def examine_member(site: Site, name: str, kind: str | None = None) -> None:
     if kind is not None:
         decoder, size = as_in_file(decoder, kind)
         facts, title = facts | {"bytes": size}, f"{name} in {kind}"
-    with site.store.fresh(answers_name(name, kind), answers_key(site, name, kind), facts) as folder:
+    with site.results.fresh(answers_name(name, kind), answers_key(site, name, kind), facts) as folder:
         lines = []
-        for task in sources_of(recipe.data):
-            asked = test_questions(recipe, task)
-            if not asked:
-                continue
-            with site.log.bar(f"{title}: {task} test", len(asked)) as bar:
+        for exam, asked in test_questions(recipe, site.exams):
+            with site.log.bar(f"{title}: {exam.title} test", len(asked)) as bar:
                 answers = examine(
                     decoder,
                     tokenizer,
                     asked,
-                    decoding=recipe.measure.decoding_of(task),
-                    generator=torch_generator(recipe.seed, "answers", task),
+                    decoding=recipe.measure.decoding_of(exam.task),
+                    generator=torch_generator(recipe.seed, "answers", exam.name),
                     batch=recipe.measure.batch,
                     select=selector(recipe),
                     watch=bar.at,
@@ -56,31 +54,42 @@ def examine_member(site: Site, name: str, kind: str | None = None) -> None:
 def read_answers(site: Site, name: str, kind: str | None = None) -> list[Answer]:
     """The answers that `examine_member` kept."""
     # a line ends with "\n" and nothing else: an answer may hold any other sign that Unicode ends lines with
-    lines = (site.store.folder(answers_name(name, kind)) / "answers.jsonl").read_text(encoding="utf-8").split("\n")
+    lines = (site.results.folder(answers_name(name, kind)) / "answers.jsonl").read_text(encoding="utf-8").split("\n")
     found = [json.loads(line) for line in lines if line]
     return [Answer(**fields | {"references": tuple(fields["references"])}) for fields in found]
 
 
-def test_questions(recipe: Recipe, task: Task) -> list[Question]:
-    """What is asked of every member; where a task has several sources, each is a group of its own."""
-    by_source = test_records(recipe, task)
-    examples = [records for found in by_source.values() for records in found]
-    origins = [name if len(by_source) > 1 else "" for name, found in by_source.items() for _ in found]
-    return questions_of(examples, origins, recipe.seed)
+def test_questions(recipe: Recipe, exams: Iterable[Exam]) -> Iterator[tuple[Exam, list[Question]]]:
+    """What is asked of every member in each exam that asks something; examples are numbered through a task.
 
-
-def questions_of(examples: Sequence[list[Record]], origins: Sequence[str], seed: int) -> list[Question]:
-    """Questions of examples, one example a list, and where each is from.
-
-    Whole dialogues become selections among each other's last turns.
+    Where a task has several sources, each is a group of its own.
     """
-    dialogues = [record for records in examples for record in records if isinstance(record, Dialogue)]
-    if dialogues:
-        examples = [[selection] for selection in selections(dialogues, seed)]
-    told = enumerate(zip(examples, origins, strict=True))
-    return with_complexity([asked for number, (each, origin) in told for asked in questions(each, number, origin)])
+    asked: Counter[str] = Counter()
+    exams = tuple(exams)
+    for exam in exams:
+        names = source_names([source.source for other in exams if other.task == exam.task for source in other.sources])
+        told = [(records, names[source]) for source, records in examples_of(recipe, exam)]
+        examples, origins = [records for records, _ in told], [name if len(names) > 1 else "" for _, name in told]
+        if found := questions_of(examples, origins, recipe.seed, asked[exam.task]):
+            asked[exam.task] = found[-1].example + 1
+            yield exam, found
 
 
 def selector(recipe: Recipe) -> Select:
     """How members choose among replies: as they learned it."""
     return by_likeness if recipe.data.replies_told_apart else by_likelihood
+
+
+def questions_of(examples: Sequence[list[Record]], origins: Sequence[str], seed: int, first: int = 0) -> list[Question]:
+    """Questions of examples, numbered from `first`, and where each is from.
+
+    Whole dialogues become selections among each other's last turns.
+    """
+    told = list(zip(examples, origins, strict=True))
+    dialogues = [(record, origin) for records, origin in told for record in records if isinstance(record, Dialogue)]
+    if dialogues:
+        chosen = selections([dialogue for dialogue, _ in dialogues], seed)
+        others = [(records, origin) for records, origin in told if not isinstance(records[0], Dialogue)]
+        told = [*others, *(([made], origin) for made, (_, origin) in zip(chosen, dialogues, strict=True))]
+    numbered = enumerate(told, first)
+    return with_complexity([asked for number, (each, origin) in numbered for asked in questions(each, number, origin)])

@@ -1,27 +1,32 @@
 """Builds a family: runs the stages whose artifact is not there yet, in order, and skips the others."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from minikin.base.device import prepare
-from minikin.base.errors import CheckpointError
+from minikin.base.errors import CheckpointError, DataError
 from minikin.base.files import verify, write_json
 from minikin.base.log import Log
 from minikin.family.answering import answers_name, examine_member
 from minikin.family.card import write_card
+from minikin.family.exams import brought_exams
+from minikin.family.overlap import OVERLAP, compare, read_overlap, warnings
 from minikin.family.plan import plan
 from minikin.family.recipe import Recipe
 from minikin.family.results import RECIPE
 from minikin.family.site import (
+    Brought,
     Site,
     answers_key,
     data_key,
     distilled_key,
     distilled_name,
     member_key,
+    overlap_key,
     written_key,
 )
 from minikin.family.stages import distill_first, make_member, prepare_data
@@ -30,12 +35,14 @@ from minikin.family.summary import summarize
 from minikin.family.writing import write_answers
 from minikin.measure.records import FamilyReport
 from minikin.measure.report import write_report
+from minikin.text.overlap import Overlap
 
 
 def build(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
     """Everything from data to report; a build that was killed goes on where it stood."""
     site = _site(recipe, out, log)
     with site.store.locked():
+        site.take_fingerprints()
         _run(site, "data", data_key(site), lambda: prepare_data(site))
         for name, member in recipe.member.items():
             if member.distill is not None and member.distill.teacher_answers:
@@ -49,11 +56,30 @@ def build(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
 def evaluate(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
     """Examine a built family and write its report; raises CheckpointError if a member is not built."""
     site = _site(recipe, out, log)
+    site.take_fingerprints()
     for name in recipe.member:
         if not site.store.holds(name, member_key(site, name)):
             raise CheckpointError(f"{out / name}: is not what the recipe asks for; run minikin build first")
     with site.store.locked():
         return _evaluated(site)
+
+
+def evaluate_on(recipe: Recipe, root: Path, data: Sequence[Path], out: Path, log: Log) -> FamilyReport:
+    """Examine a built family on test files instead of its recipe's; answers and report go to a folder of their own.
+
+    The family is left as it is, and what it was trained on need not be there; then it cannot be compared with the test.
+    Raises DataError if a file cannot be used, CheckpointError if a member is not built.
+    """
+    if (out / RECIPE).is_file():
+        raise DataError(f"{out}: is a family's own folder; name another for this evaluation: --out FOLDER")
+    own = _site(recipe, root, log)
+    members = {name: own.store.provenance(name)["key"] for name in recipe.member}
+    exams = brought_exams(recipe, data, log)
+    site = replace(own, brought=Brought(exams=exams, store=Store(out), members=members))
+    with site.results.locked():
+        _examine(site)
+        files = ", ".join(exam.title for exam in exams)
+        return _reported(site, {"test files": f"{files}; of each the first {recipe.measure.max_examples} at most"})
 
 
 def _site(recipe: Recipe, out: Path, log: Log) -> Site:
@@ -62,30 +88,55 @@ def _site(recipe: Recipe, out: Path, log: Log) -> Site:
 
 
 def _evaluated(site: Site) -> FamilyReport:
-    for name, kind in product(site.recipe.member, (None, *site.recipe.measure.precisions)):
-        key = answers_key(site, name, kind)
-        _run(site, answers_name(name, kind), key, lambda name=name, kind=kind: examine_member(site, name, kind))
-    site.log.say("report: scores, intervals, speed and memory")
-    report = summarize(site)
+    _examine(site)
+    report = _reported(site, {})
     write_json(site.store.root / RECIPE, _portable(site.recipe))
-    write_report(report, site.store.root)
     for name, member in report.members.items():
         write_card(site, name, member)
     return report
 
 
+def _examine(site: Site) -> None:
+    for name, kind in product(site.recipe.member, (None, *site.recipe.measure.precisions)):
+        key = answers_key(site, name, kind)
+        _run(site, answers_name(name, kind), key, lambda name=name, kind=kind: examine_member(site, name, kind))
+
+
+def _reported(site: Site, told: dict[str, str]) -> FamilyReport:
+    overlap, problem = _overlap(site)
+    for line in warnings(overlap):
+        site.log.say(line)
+    site.log.say("report: scores, intervals, speed and memory")
+    report = summarize(site, overlap, told | problem)
+    write_report(report, site.results.root)
+    return report
+
+
+def _overlap(site: Site) -> tuple[dict[str, Overlap], dict[str, str]]:
+    """What training data has of the test; nothing, and why, if a family is examined where its training data is not."""
+    try:
+        _run(site, OVERLAP, overlap_key(site), lambda: compare(site))
+    except DataError as error:
+        if site.brought is None:
+            raise
+        site.log.say(f"warning: the test is not compared with the training data: {error}")
+        return {}, {"overlap with the training data": f"not looked for: {error}"}
+    return read_overlap(site), {}
+
+
 def _portable(recipe: Recipe) -> dict[str, Any]:
     """The resolved recipe, to be evaluated from whatever folder."""
     fields = recipe.model_dump(mode="json", by_alias=True)
-    fields["data"]["root"] = str(Path(recipe.data.root).absolute())
+    fields["data"]["root"] = str(recipe.data.folder.absolute())
     if recipe.origin and Path(recipe.origin).is_dir():
         fields["member"][recipe.first]["from"] = str(Path(recipe.origin).absolute())
     return fields
 
 
 def _run(site: Site, name: str, key: str, stage: Callable[[], None]) -> None:
-    if site.store.holds(name, key):
-        verify(site.store.folder(name))
+    store = site.results  # the family's own store, unless exams were brought: then nothing else is made
+    if store.holds(name, key):
+        verify(store.folder(name))
         site.log.say(f"{name}: is up to date")
         return
     site.log.event("stage begins", stage=name, key=key)

@@ -10,7 +10,6 @@ from huggingface_hub import EvalResult, ModelCardData
 from minikin import __version__
 from minikin.base.files import write_text
 from minikin.family.site import Site, data_key, teacher_of
-from minikin.family.supply import sources_of
 from minikin.measure.records import MemberReport
 from minikin.text.batches import Mixture
 from minikin.train.state import Reached
@@ -90,8 +89,8 @@ def _lineage(site: Site, name: str) -> dict[str, Any]:
 def _metadata(site: Site, facts: dict[str, Any], name: str, report: MemberReport | None) -> str:
     origin, told = site.recipe.origin, site.recipe.card
     on_hub = origin is not None and not Path(origin).is_dir()
-    sources = [weighed.source for data in sources_of(site.recipe.data).values() for weighed in data.train]
-    hub_data = sorted({source.removeprefix("hub:") for source in sources if source.startswith("hub:")})
+    sources = [source for data in site.recipe.data.tasks.values() for source in data.train]
+    hub_data = sorted({source.dataset for source in sources if source.dataset})
     results = list(_results(report)) if report else []
     return ModelCardData(
         language=told.languages or None,
@@ -126,7 +125,7 @@ def _told_lineage(site: Site, facts: dict[str, Any]) -> str:
     learned = f", {facts['tokens']:,} tokens in {facts['steps']:,} steps" if facts["tokens"] else ", as it was"
     sources = (
         f"- {task}: {', '.join(weighed.source for weighed in data.train)}"
-        for task, data in sources_of(site.recipe.data).items()
+        for task, data in site.recipe.data.tasks.items()
     )
     trained = "Trained on:\n\n" + "\n".join(sources) + "\n" if facts["tokens"] else ""
     return f"{begun}{learned}. Seed {facts['seed']}, minikin {facts['minikin']}.\n" + (

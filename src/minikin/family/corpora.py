@@ -1,35 +1,91 @@
 """The part of a recipe that says what is learned from and what members are examined on."""
 
+import difflib
+import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from minikin.family.fields import MAX_POSITIONS, Count, Share, Source, Strict
-from minikin.text.sources import Task
+from minikin.family.fields import MAX_POSITIONS, Count, Places, Share, Source, Strict
+from minikin.text.mapping import FIELDS, Task
+
+DATA_ROOT = "MINIKIN_DATA"  # the environment variable that says where files are
 
 
-def _weighed(value: Any) -> Any:
-    return {"source": value} if isinstance(value, str) else value
-
-
-class WeighedSource(Strict):
-    """A source to learn from; its name alone means a weight of 1."""
+class NamedSource(Strict):
+    """Where records are from: a file, else a dataset of the hub. The name of a source alone means a table with it."""
 
     source: Source = Field(description="`village:COUNT`, `hub:OWNER/NAME` or a file.")
+    hub: str | None = Field(
+        default=None,
+        pattern=r"^[\w.-]+(/[\w.-]+)?$",
+        description="OWNER/NAME of the dataset that is fetched where the file is not there.",
+    )
+    split: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Of the dataset, the files with this word in their path, or FOLDER/WORD; else train or test.",
+    )
+    revision: str | None = Field(
+        default=None, min_length=1, description="Of the dataset, a commit, tag or branch: refs/convert/parquet."
+    )
+    fields: Places = Field(
+        default={},
+        description="Where our fields are in the records of the dataset, or of the file where no hub is named: "
+        '`{source = "translation.en", target = "translation.de"}`, `{turns = "dialog"}`, '
+        '`{turns.text = "turns.utterance", turns.role = "turns.speaker"}`.',
+    )
+    source_lang: str | None = Field(default=None, description="The same for all of them, as a field: en.")
+    target_lang: str | None = Field(default=None, description="The same for all of them: de.")
+
+    @property
+    def is_village(self) -> bool:
+        """Whether it is the built-in one."""
+        return self.source.startswith("village:")
+
+    @property
+    def dataset(self) -> str | None:
+        """The hub's dataset, if one is named."""
+        kind, _, name = self.source.partition(":")
+        return name if kind == "hub" else self.hub
+
+    @model_validator(mode="after")
+    def _belongs_together(self) -> "NamedSource":
+        if self.hub is not None and (self.is_village or self.source.startswith("hub:")):
+            raise ValueError(f"hub: {self.source} is no file that a dataset could stand in for")
+        if self.dataset is None and (self.split or self.revision):
+            raise ValueError("split and revision are a dataset's; name it: hub = OWNER/NAME")
+        if self.is_village and (self.fields or self.source_lang or self.target_lang):
+            raise ValueError(f"fields: {self.source} has our own names")
+        return self
+
+
+class WeighedSource(NamedSource):
+    """A source to learn from; its name alone means a weight of 1. In test and select, the same without a weight."""
+
     weight: float = Field(default=1.0, gt=0, description="How often it is seen for its size, against other sources.")
 
 
+def _named(value: Any) -> Any:
+    return {"source": value} if isinstance(value, str) else value
+
+
 class Data(Strict):
-    """Sources of one task: `village:COUNT`, `hub:OWNER/NAME`, or a .jsonl, .jsonl.gz or .parquet file."""
+    """Sources of one task: `village:COUNT`, `hub:OWNER/NAME`, or a .jsonl, .jsonl.gz, .parquet or .csv file."""
 
     share: float = Field(default=1.0, gt=0, description="Part of the training rows, relative to other tasks.")
-    train: list[Annotated[WeighedSource, BeforeValidator(_weighed)]] = Field(
+    train: list[Annotated[WeighedSource, BeforeValidator(_named)]] = Field(
         min_length=1, description="Sources to learn from: names, or `{source = NAME, weight = 2}`."
     )
-    test: list[Source] = Field(default=[], description="Held-out sources to measure on; never trained on.")
-    select: list[Source] = Field(
+    test: list[Annotated[NamedSource, BeforeValidator(_named)]] = Field(
+        default=[], description="Held-out sources to measure on; never trained on. Names, or tables."
+    )
+    select: list[Annotated[NamedSource, BeforeValidator(_named)]] = Field(
         default=[],
-        description="Held-out response selection, dialogue only; answers are then scored on it, not on test.",
+        description="Held-out response selection, dialogue only; answers are then scored on it, not on test. "
+        "Of whole dialogues, the last turns are to be selected.",
     )
     both_directions: bool = Field(default=False, description="Learn and test every translation both ways.")
     every_speaker: bool = Field(default=False, description="Learn every dialogue from the view of each who speaks.")
@@ -44,17 +100,30 @@ class Data(Strict):
 
     @model_validator(mode="after")
     def _test_is_not_trained_on(self) -> "Data":
-        for weighed in self.train:
-            # the village keeps its test meanings apart by itself; of a hub dataset the split is taken
-            if weighed.source in (*self.test, *self.select) and not weighed.source.startswith(("village:", "hub:")):
-                raise ValueError(f"{weighed.source} is both trained on and tested on")
+        tested = {place for source in (*self.test, *self.select) for place in _places(source, "test")}
+        for source in self.train:
+            for place in _places(source, "train"):
+                if place in tested:
+                    raise ValueError(f"{place} is both trained on and tested on")
         return self
+
+
+def _places(source: NamedSource, split: str) -> Iterator[str]:
+    """The file and the split of a dataset that a source names; the village keeps its test meanings apart by itself."""
+    if not source.is_village and not source.source.startswith("hub:"):
+        yield source.source
+    if source.dataset:
+        yield f"hub:{source.dataset}, {source.split or split}"
 
 
 class Corpora(Strict):
     """The data of all tasks."""
 
-    root: str = Field(default=".", description="Folder that relative file names start from.")
+    root: str | None = Field(
+        default=None,
+        description=f"Folder that relative file names start from; if not said, the environment variable {DATA_ROOT}, "
+        "else the folder that you are in.",
+    )
     sequence_length: Count = Field(
         default=256, le=MAX_POSITIONS, description="Tokens in a packed row; longer documents are cut."
     )
@@ -64,6 +133,17 @@ class Corpora(Strict):
     summarization: Data | None = None
     dialogue: Data | None = None
     text: Data | None = None
+
+    @model_validator(mode="after")
+    def _fields_are_ours(self) -> "Corpora":
+        for task, data in self.tasks.items():
+            for part, sources in (("train", data.train), ("test", data.test), ("select", data.select)):
+                known = (*FIELDS[task], *(FIELDS["selection"] if part == "select" else ()))
+                for field in (field for source in sources for field in source.fields if field not in known):
+                    near = difflib.get_close_matches(field, known, 1)
+                    hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)}"
+                    raise ValueError(f"{task}.{part}: fields: {task} has no {field!r}; {hint}")
+        return self
 
     @model_validator(mode="after")
     def _something_is_examined(self) -> "Corpora":
@@ -78,6 +158,22 @@ class Corpora(Strict):
         return self
 
     @property
+    def folder(self) -> Path:
+        """Where relative file names start."""
+        return Path(self.root or os.environ.get(DATA_ROOT) or ".")
+
+    @property
+    def tasks(self) -> dict[Task, Data]:
+        """The tasks that there is data for, and where it is from."""
+        found: dict[Task, Data | None] = {
+            "translation": self.translation,
+            "summarization": self.summarization,
+            "dialogue": self.dialogue,
+            "text": self.text,
+        }
+        return {task: data for task, data in found.items() if data is not None}
+
+    @property
     def replies_told_apart(self) -> bool:
         """Whether members learn to tell the true reply from others, by vectors."""
         return self.dialogue is not None and self.dialogue.reply_weight > 0
@@ -85,6 +181,4 @@ class Corpora(Strict):
     @property
     def examined(self) -> tuple[Task, ...]:
         """The tasks that members are scored on."""
-        tasks: tuple[Task, ...] = ("translation", "summarization", "dialogue")
-        found: dict[Task, Data | None] = {task: getattr(self, task) for task in tasks}
-        return tuple(task for task, data in found.items() if data and (data.test or data.select))
+        return tuple(task for task, data in self.tasks.items() if task != "text" and (data.test or data.select))

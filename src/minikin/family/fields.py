@@ -31,7 +31,19 @@ def _source(value: str) -> str:
     return value
 
 
+def _flat(value: Any) -> Any:
+    """`turns.text = PLACE` in TOML is a table in a table; here "turns.text" is one name."""
+    if not isinstance(value, dict):
+        return value
+    flat: dict[str, Any] = {}
+    for name, place in value.items():
+        inner = {f"{name}.{part}": at for part, at in place.items()} if isinstance(place, dict) else {name: place}
+        flat.update(inner)
+    return flat
+
+
 Ratio = Annotated[float, BeforeValidator(_ratio), Field(gt=0, le=1)]  # 0.25 or "1/4"
 Count = Annotated[int, BeforeValidator(_whole), Field(gt=0)]  # 2000000 or 2e6
 Share = Annotated[float, Field(ge=0, le=1)]
 Source = Annotated[str, AfterValidator(_source)]
+Places = Annotated[dict[str, str], BeforeValidator(_flat)]

@@ -9,7 +9,6 @@ from minikin.family.learning import Optimization
 from minikin.family.origin import origin_folder
 from minikin.family.recipe import Member
 from minikin.family.site import Site, corrector_of, teacher_of
-from minikin.family.supply import sources_of
 from minikin.model.checkpoint import in_memory, load
 from minikin.model.decoder import Decoder, initialized
 from minikin.shrink.choose import Kept, choose
@@ -71,7 +70,7 @@ def mixture(site: Site, name: str, optimization: Optimization) -> Mixture:
     """Training rows by the tasks' shares; of a task that the teacher wrote answers for, half are the teacher's."""
     data, written = site.recipe.data, site.store.folder(f"written/{name}")
     shares: list[Share] = []
-    for task, sources in sources_of(data).items():
+    for task, sources in data.tasks.items():
         found = _by_source(site, task, sources)
         if _has_written(site, name) and (written / task).is_dir():
             rows = _packed(site, sources, written / task)

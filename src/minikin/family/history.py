@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from minikin.family.naming import source_names
 from minikin.family.recipe import Recipe
 from minikin.family.site import Site
-from minikin.family.supply import source_names, sources_of
 from minikin.measure.records import CurvePoint, Kept, Training
 
 
@@ -60,6 +60,6 @@ def _short_names(recipe: Recipe) -> dict[str, str]:
     """What a mixture calls the sources of a task that has several, in short."""
     return {
         f"{task} {source}": f"{task} {short}"
-        for task, data in sources_of(recipe.data).items()
+        for task, data in recipe.data.tasks.items()
         for source, short in source_names([weighed.source for weighed in data.train]).items()
     }

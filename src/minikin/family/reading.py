@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -80,7 +80,14 @@ def _names_at(location: tuple[int | str, ...]) -> list[str]:
     model: Any = Recipe
     for part in location:
         if part in model.model_fields:
-            found = model.model_fields[part].annotation
-            kinds = [kind for kind in (found, *getattr(found, "__args__", ())) if isinstance(kind, type)]
+            kinds = _kinds_in(model.model_fields[part].annotation)
             model = next((kind for kind in kinds if issubclass(kind, BaseModel)), model)
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _kinds_in(annotation: Any) -> Iterator[type]:
+    """The types that an annotation is made of: of lists and alternatives, what they hold."""
+    if isinstance(annotation, type):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _kinds_in(part)

@@ -14,7 +14,8 @@ from minikin.family.fields import MAX_POSITIONS, Count, Ratio, Share, Strict
 from minikin.family.learning import Distillation, OnPolicy, Optimization
 from minikin.model.decoding import Decoding
 
-_RESERVED = ("answers", "data", "distilled", "written")  # folders of a family that are no members
+# folders of a family that are no members
+_RESERVED = ("answers", "data", "distilled", "evaluations", "overlap", "written")
 
 
 class Vocabulary(Strict):

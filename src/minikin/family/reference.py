@@ -85,6 +85,8 @@ def _name(annotation: Any) -> str:
         origin = getattr(annotation, "__origin__", annotation)
         if origin is list:
             return f"list of {_name(get_args(annotation)[0])}"
+        if origin is dict and get_args(annotation)[1] is str:
+            return "table"
         return "tables" if origin is dict else _name(get_args(annotation)[0])
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "table"

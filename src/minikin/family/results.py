@@ -9,7 +9,6 @@ from minikin.base.errors import StorageError
 from minikin.base.files import MANIFEST, whole_folder, write_json
 from minikin.family.reading import checked
 from minikin.family.recipe import Recipe
-from minikin.family.supply import sources_of
 from minikin.measure.report import HTML, JSON, parsed, read_report, write_report
 
 RECIPE = "recipe.json"
@@ -38,10 +37,9 @@ def _names(folder: Path) -> set[str]:
 
 def _shorter(recipe: Recipe) -> dict[str, str]:
     """The absolute paths that a recipe names, longest first, and what says the same without the machine."""
-    root = Path(recipe.data.root)
-    named: list[str] = []
-    for data in sources_of(recipe.data).values():
-        named += [*(weighed.source for weighed in data.train), *data.test, *data.select]
+    root = recipe.data.folder
+    tasks = recipe.data.tasks.values()
+    named = [source.source for data in tasks for source in (*data.train, *data.test, *data.select)]
     found = {path: _inside(path, root) for path in map(Path, named) if path.is_absolute()}
     if recipe.origin and Path(recipe.origin).is_absolute():
         found[Path(recipe.origin)] = Path(recipe.origin).name

@@ -5,21 +5,32 @@ stage's version. What else a stage is given only tells where things are.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
 from minikin.base.files import digest
 from minikin.base.log import Log
-from minikin.family.corpora import Data
+from minikin.family.corpora import NamedSource
+from minikin.family.exams import Exam, own_exams
 from minikin.family.origin import origin_key
 from minikin.family.plan import PlannedMember
 from minikin.family.recipe import Member, Recipe
 from minikin.family.store import Store
-from minikin.family.supply import fingerprint, sources_of
+from minikin.family.supply import fingerprint
 from minikin.ship.rounding import rounding_key
 
 _VERSION = "6"  # raise it when a stage begins to mean something else
 _ANSWERS = "2"  # the same of the answers alone: members need not be trained again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brought:
+    """Exams that are not the recipe's: where their answers go, and the keys of the members, taken as they are."""
+
+    exams: tuple[Exam, ...]
+    store: Store
+    members: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +41,36 @@ class Site:
     planned: dict[str, PlannedMember]
     store: Store
     log: Log
+    brought: Brought | None = None
+    _known: dict[str, str] = field(default_factory=dict[str, str], init=False)
+
+    @property
+    def exams(self) -> tuple[Exam, ...]:
+        """What members are examined on."""
+        return self.brought.exams if self.brought else own_exams(self.recipe)
+
+    @property
+    def results(self) -> Store:
+        """Where answers and the report go."""
+        return self.brought.store if self.brought else self.store
 
     @cached_property
     def origin(self) -> str:
         """What the checkpoint that the family begins with is known by; nothing if there is none."""
         return origin_key(self.recipe.origin) if self.recipe.origin else ""
 
-    @cached_property
-    def fingerprints(self) -> dict[str, str]:
-        """Of every source, taken once: what a build began with is what its artifacts are known by."""
-        found = [source for data in sources_of(self.recipe.data).values() for source in _sources(data)]
-        return {source: fingerprint(self.recipe, source) for source in found}
+    def fingerprint(self, source: NamedSource) -> str:
+        """Of a source, taken once: what a build began with is what its artifacts are known by."""
+        name = source.model_dump_json()
+        if name not in self._known:
+            self._known[name] = fingerprint(self.recipe, source)
+        return self._known[name]
+
+    def take_fingerprints(self) -> None:
+        """Of all sources of the recipe, before anything is made of them; raises DataError if one is missing."""
+        for data in self.recipe.data.tasks.values():
+            for source in (*data.train, *data.test, *data.select):
+                self.fingerprint(source)
 
 
 def data_key(site: Site) -> str:
@@ -49,9 +79,9 @@ def data_key(site: Site) -> str:
     told = {
         task: [
             (data.both_directions, data.every_speaker),
-            *(site.fingerprints[weighed.source] for weighed in data.train),
+            *map(site.fingerprint, data.train),
         ]
-        for task, data in sources_of(recipe.data).items()
+        for task, data in recipe.data.tasks.items()
     }
     size = str(recipe.data.tokenizer_examples)
     return digest(_VERSION, str(recipe.seed), json.dumps(told), size, recipe.vocabulary.model_dump_json(), site.origin)
@@ -76,7 +106,7 @@ def distilled_key(site: Site, name: str) -> str:
     recipe, member = site.recipe, site.recipe.member[name]
     proportions = {
         task: (data.share, data.prompt_weight, data.reply_weight, *(weighed.weight for weighed in data.train))
-        for task, data in sources_of(recipe.data).items()
+        for task, data in recipe.data.tasks.items()
     }
     told = {
         "shape": asdict(site.planned[name].config),
@@ -94,21 +124,28 @@ def distilled_key(site: Site, name: str) -> str:
 def answers_key(site: Site, name: str, kind: str | None = None) -> str:
     """Key of a member's answers to the test, or those of its weights rounded as in a file of a kind."""
     measure = site.recipe.measure
-    told = {
-        task: [data.both_directions, *(site.fingerprints[source] for source in data.select or data.test)]
-        for task, data in sources_of(site.recipe.data).items()
-    }
-    written = {task: asdict(measure.decoding_of(task)) for task in site.recipe.data.examined}
-    limits = (measure.max_examples, measure.batch, written)
+    told = {exam.name: [exam.both_directions, *map(site.fingerprint, exam.sources)] for exam in site.exams}
+    member = site.brought.members[name] if site.brought else member_key(site, name)
+    asked = [exam.task for exam in site.exams if exam.sources and exam.task != "text"]
+    limits = (measure.max_examples, measure.batch, {task: asdict(measure.decoding_of(task)) for task in asked})
     rounding = rounding_key(site.planned[name].config, kind) if kind else ""
-    return digest(_VERSION, _ANSWERS, member_key(site, name), json.dumps(told), json.dumps(limits), rounding)
+    return digest(_VERSION, _ANSWERS, member, json.dumps(told), json.dumps(limits), rounding)
+
+
+def overlap_key(site: Site) -> str:
+    """Key of the comparison of training data with what members are examined on; raises DataError if some is missing."""
+    data, exams = site.recipe.data, site.exams
+    trained = [site.fingerprint(source) for task in data.tasks.values() for source in task.train]
+    asked = [[exam.task, *map(site.fingerprint, exam.sources)] for exam in exams]
+    limits = (site.recipe.seed, site.recipe.measure.max_examples)
+    return digest(_VERSION, json.dumps(trained), json.dumps(asked), json.dumps(limits))
 
 
 def written_key(site: Site, name: str) -> str:
     """Key of what a member's teacher wrote for it."""
     member, measure = site.recipe.member[name], site.recipe.measure
     assert member.distill is not None
-    tasks = [task for task in sources_of(site.recipe.data) if task != "text"]
+    tasks = [task for task in site.recipe.data.tasks if task != "text"]
     written = {task: asdict(measure.decoding_of(task)) for task in tasks}
     limits = (member.distill.teacher_answers, measure.batch, written)
     return digest(_VERSION, member_key(site, teacher_of(member)), json.dumps(limits))
@@ -129,7 +166,3 @@ def corrector_of(member: Member) -> str:
 def _above(member: Member) -> list[str]:
     teacher = teacher_of(member) if member.distill else None
     return sorted({other for other in (member.parent, teacher) if other})
-
-
-def _sources(data: Data) -> list[str]:
-    return [*(weighed.source for weighed in data.train), *data.test, *data.select]

@@ -11,7 +11,7 @@ from minikin.family.fitting import adopted, beginning, corrected_by, mixture, ob
 from minikin.family.learning import OnPolicy, Optimization
 from minikin.family.origin import origin_folder
 from minikin.family.site import Site, corrector_of, data_key, distilled_key, distilled_name, member_key
-from minikin.family.supply import sources_of, training_sources, watched_records
+from minikin.family.supply import training_sources, watched_records
 from minikin.family.training import Training, steps_of, trained
 from minikin.measure.limits import words
 from minikin.model.checkpoint import in_memory, load, save
@@ -25,7 +25,7 @@ from minikin.train.own_answers import OwnAnswers
 
 def prepare_data(site: Site) -> None:
     """Tokenizer, token shards of every source and of what is held back of them, and how often each word was seen."""
-    recipe, tasks = site.recipe, sources_of(site.recipe.data)
+    recipe, tasks = site.recipe, site.recipe.data.tasks
     with site.store.fresh("data", data_key(site), {"stage": "data"}) as folder:
         tokenizer = _tokenizer(site)
         tokenizer.save(folder, next(iter(site.planned.values())).config.max_position_embeddings, chat_template())
@@ -132,7 +132,7 @@ def _tokenizer(site: Site) -> Tokenizer:
 
 def _tokenizer_texts(site: Site) -> Iterator[str]:
     """The first examples of each task, as many of each of its sources."""
-    for task in sources_of(site.recipe.data):
+    for task in site.recipe.data.tasks:
         sources = training_sources(site.recipe, task)
         each = max(1, site.recipe.data.tokenizer_examples // len(sources))
         for record in chain.from_iterable(islice(records, each) for records in sources):

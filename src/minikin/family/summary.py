@@ -33,12 +33,13 @@ from minikin.measure.retention import (
     score_interval,
 )
 from minikin.measure.samples import Answers, samples
+from minikin.text.overlap import Overlap
 
 Scores = dict[str, dict[str, Interval]]
 
 
-def summarize(site: Site) -> FamilyReport:
-    """Score every member, compare it with the first, and measure what it costs."""
+def summarize(site: Site, overlap: dict[str, Overlap], told: dict[str, str]) -> FamilyReport:
+    """Score every member, compare it with the first, and measure what it costs; `told` is added to how it was done."""
     answers = {name: _by_task(read_answers(site, name)) for name in site.recipe.member}
     first, machine = answers[site.recipe.first], describe()
     chance = {metric.name: metric.chance(given) for task, given in first.items() for metric in metrics_of(task)}
@@ -47,10 +48,11 @@ def summarize(site: Site) -> FamilyReport:
         recipe=site.recipe.name,
         recipe_digest=digest(site.recipe.model_dump_json()),
         machine=asdict(machine),
-        how=_how(site, first),
+        how=_how(site, first) | told,
         chance=chance,
         members={name: _member(site, name, answers, too_close, machine.threads) for name in site.recipe.member},
         samples=samples(answers),
+        overlap=overlap,
     )
 
 
@@ -78,7 +80,7 @@ def _member(
 def _precision(site: Site, name: str, kind: str, own: Answers) -> Precision:
     rounded = _by_task(read_answers(site, name, kind))
     return Precision(
-        bytes=site.store.provenance(answers_name(name, kind))["bytes"],
+        bytes=site.results.provenance(answers_name(name, kind))["bytes"],
         scores=_scores(site, rounded),
         retention=_retention(site, rounded, own),
     )

@@ -1,119 +1,104 @@
 """The recipe's sources as records: the village, files and hub datasets, in one stream a task."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+import json
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
+from minikin.base.errors import DataError
 from minikin.base.files import file_digest
 from minikin.base.seeds import seed_for
-from minikin.family.corpora import Corpora, Data
+from minikin.family.corpora import DATA_ROOT, NamedSource
 from minikin.family.recipe import Recipe
+from minikin.text.hub import fetched
+from minikin.text.mapping import OURS, Naming, Task
 from minikin.text.records import Dialogue, Record, Translation
-from minikin.text.sources import Task, present, read, read_hub, reversed_direction, views_of_others
+from minikin.text.sources import present, read, reversed_direction, views_of_others
 from minikin.text.village import village
 
 Split = Literal["train", "test"]
 # of a source that is read, every twentieth record is held back while there are fewer than these: watched while
 # training, never trained on, and no part of any test
 _WATCHED_EVERY, _MOST_WATCHED = 20, 200
+_ADVICE = f"where files are, say with --set data.root=FOLDER or the environment variable {DATA_ROOT}"
 
 
-def sources_of(data: Corpora) -> dict[Task, Data]:
-    """The tasks that a recipe has data for, and where it is from."""
-    found: dict[Task, Data | None] = {
-        "translation": data.translation,
-        "summarization": data.summarization,
-        "dialogue": data.dialogue,
-        "text": data.text,
-    }
-    return {task: sources for task, sources in found.items() if sources is not None}
+class Views(Protocol):
+    """From which other sides records are taken as well: pairs the other way round, dialogues as others speak them."""
+
+    @property
+    def both_directions(self) -> bool: ...
+
+    @property
+    def every_speaker(self) -> bool: ...
 
 
 def training_records(recipe: Recipe, task: Task) -> Iterator[Record]:
     """All training records of a task."""
-    for records in training_sources(recipe, task):
-        yield from records
+    return chain.from_iterable(training_sources(recipe, task))
 
 
 def training_sources(recipe: Recipe, task: Task) -> list[Iterator[Record]]:
     """The training records of each source of a task."""
-    data = sources_of(recipe.data)[task]
-    return [_directed(_unwatched(recipe, weighed.source, task), data) for weighed in data.train]
+    data = recipe.data.tasks[task]
+    return [directed(_unwatched(recipe, source, task), data) for source in data.train]
 
 
 def watched_records(recipe: Recipe, task: Task) -> Iterator[list[Record]]:
     """What is held back of the training sources to watch a training by; a record and its reversal as one list."""
-    data = sources_of(recipe.data)[task]
-    for weighed in data.train:
-        for record in _watched(recipe, weighed.source, task):
-            yield list(_directed([record], data))
+    data = recipe.data.tasks[task]
+    for source in data.train:
+        for record in _watched(recipe, source, task):
+            yield list(directed([record], data))
 
 
-def test_records(recipe: Recipe, task: Task) -> dict[str, list[list[Record]]]:
-    """What members are scored on, the first of each source by its name: selections if there are any, else the test.
-
-    A record and its reversal come as one list: they say the same thing, so they are one example to statistics.
-    """
-    data = sources_of(recipe.data)[task]
-    kind: Task = "selection" if data.select else task
-    sources = data.select or data.test
-    found = ((source, _first(recipe, [source], kind, recipe.measure.max_examples)) for source in sources)
-    names = source_names(sources)
-    return {names[source]: [list(_directed([record], data)) for record in records] for source, records in found}
-
-
-def source_names(sources: Sequence[str]) -> dict[str, str]:
-    """Short names that tell sources apart: of files the folder, the stem or both, with a number if need be.
-
-    "data/sgd/valid.jsonl" and "data/dailydialog/valid.jsonl" are sgd and dailydialog.
-    """
-    found = list(dict.fromkeys(sources))
-    for name in (_folder, _stem, _folder_and_stem):
-        names = [name(source) for source in found]
-        if all(names) and len(set(names)) == len(found):
-            return dict(zip(found, names, strict=True))
-    return {source: f"{_folder_and_stem(source)} {number}" for number, source in enumerate(found, 1)}
+def records_of(recipe: Recipe, source: NamedSource, task: Task, split: Split) -> Iterator[Record]:
+    """The records of a source; raises DataError if neither its file nor its dataset is to be had, or one is bad."""
+    if source.is_village:
+        return village(task, int(source.source.removeprefix("village:")), split=split, seed=recipe.seed)
+    path = _file(recipe, source)
+    if path is not None and source.hub:
+        return read(path, task)
+    # in records that are whole dialogues, a response is selected among their last turns
+    if task == "selection" and any(field.startswith("turns") for field in source.fields):
+        task = "dialogue"
+    return _read(_dataset(recipe, source, split) if path is None else [path], task, _naming(source))
 
 
-def fingerprint(recipe: Recipe, source: str) -> str:
-    """What a source's content is known by: files by their bytes, others by their name."""
-    if source.partition(":")[0] in ("village", "hub"):
-        return source
-    return f"{source} {file_digest(present(Path(recipe.data.root) / source))}"
+def directed(records: Iterable[Record], views: Views) -> Iterator[Record]:
+    """Records, each followed by its other views that are asked for."""
+    for record in records:
+        yield record
+        if views.both_directions and isinstance(record, Translation):
+            yield reversed_direction(record)
+        if views.every_speaker and isinstance(record, Dialogue):
+            yield from views_of_others(record)
 
 
-def _folder(source: str) -> str:
-    kind, _, rest = source.partition(":")
-    if kind == "village":
-        return kind
-    return rest.rpartition("/")[2] if kind == "hub" else Path(source).parent.name
+def fingerprint(recipe: Recipe, source: NamedSource) -> str:
+    """What a source's content is known by: files by their bytes, others by their name; and where its fields are."""
+    named = source.model_dump(exclude={"source", "hub", "weight"}, exclude_defaults=True)
+    if source.is_village:
+        return source.source
+    if path := _file(recipe, source):
+        known, named = f"{source.source} {file_digest(path)}", {} if source.hub else named
+    else:
+        known = f"hub:{source.dataset}"
+    return f"{known} {json.dumps(named)}" if named else known
 
 
-def _stem(source: str) -> str:
-    return source if source.startswith(("village:", "hub:")) else Path(source).name.partition(".")[0]
-
-
-def _folder_and_stem(source: str) -> str:
-    return source if source.startswith(("village:", "hub:")) else f"{_folder(source)} {_stem(source)}".strip()
-
-
-def _first(recipe: Recipe, sources: Iterable[str], kind: Task, count: int) -> Iterator[Record]:
-    for source in sources:
-        yield from islice(_read(recipe, source, kind, "test"), count)
-
-
-def _unwatched(recipe: Recipe, source: str, task: Task) -> Iterator[Record]:
-    records = _read(recipe, source, task, "train")
-    if is_village(source):
+def _unwatched(recipe: Recipe, source: NamedSource, task: Task) -> Iterator[Record]:
+    records = records_of(recipe, source, task, "train")
+    if source.is_village:
         return records
     return (record for number, record in enumerate(records) if not _is_watched(number))
 
 
-def _watched(recipe: Recipe, source: str, task: Task) -> Iterator[Record]:
-    if is_village(source):  # it has as many held-out meanings as one likes: another seed gives others than the test's
+def _watched(recipe: Recipe, source: NamedSource, task: Task) -> Iterator[Record]:
+    if source.is_village:  # it has as many held-out meanings as one likes: another seed gives others than the test's
         return village(task, _MOST_WATCHED, split="test", seed=seed_for(recipe.seed, "watched"))
-    records = islice(_read(recipe, source, task, "train"), _WATCHED_EVERY * _MOST_WATCHED)
+    records = islice(records_of(recipe, source, task, "train"), _WATCHED_EVERY * _MOST_WATCHED)
     return (record for number, record in enumerate(records) if _is_watched(number))
 
 
@@ -121,24 +106,29 @@ def _is_watched(number: int) -> bool:
     return number % _WATCHED_EVERY == _WATCHED_EVERY - 1 and number < _WATCHED_EVERY * _MOST_WATCHED
 
 
-def _directed(records: Iterable[Record], data: Data) -> Iterator[Record]:
-    for record in records:
-        yield record
-        if data.both_directions and isinstance(record, Translation):
-            yield reversed_direction(record)
-        if data.every_speaker and isinstance(record, Dialogue):
-            yield from views_of_others(record)
+def _file(recipe: Recipe, source: NamedSource) -> Path | None:
+    """The file to read; None if it is a dataset; raises DataError if there must be a file and is none."""
+    path = recipe.data.folder / source.source
+    if source.source.startswith("hub:") or (source.hub and not path.is_file()):
+        return None
+    return present(path, "" if Path(source.source).is_absolute() else f"; {_ADVICE}")
 
 
-def is_village(source: str) -> bool:
-    """Whether a source is the built-in one."""
-    return source.startswith("village:")
+def _dataset(recipe: Recipe, source: NamedSource, split: Split) -> list[Path]:
+    assert source.dataset is not None
+    try:
+        return fetched(source.dataset, source.split or split, source.revision)
+    except DataError as error:
+        if source.hub is None:
+            raise
+        raise DataError(f"{recipe.data.folder / source.source}: no such file, and {error}; {_ADVICE}") from error
 
 
-def _read(recipe: Recipe, source: str, task: Task, split: Split) -> Iterator[Record]:
-    kind, _, rest = source.partition(":")
-    if kind == "village":
-        return village(task, int(rest), split=split, seed=recipe.seed)
-    if kind == "hub":
-        return read_hub(rest, task, split)
-    return read(Path(recipe.data.root) / source, task)
+def _read(paths: Iterable[Path], task: Task, naming: Naming) -> Iterator[Record]:
+    return (record for path in paths for record in read(path, task, naming))
+
+
+def _naming(source: NamedSource) -> Naming:
+    same = {"source_lang": source.source_lang, "target_lang": source.target_lang}
+    found = {field: value for field, value in same.items() if value is not None}
+    return Naming(places=source.fields, same=found) if source.fields or found else OURS

@@ -12,7 +12,7 @@ from minikin.base.files import read_json, write_json
 from minikin.base.log import Bar
 from minikin.base.seeds import torch_generator
 from minikin.family.site import Site, teacher_of, written_key
-from minikin.family.supply import sources_of, training_records
+from minikin.family.supply import training_records
 from minikin.measure.examine import fitted
 from minikin.model.checkpoint import load
 from minikin.model.decoder import Decoder
@@ -48,7 +48,7 @@ def write_answers(site: Site, name: str) -> None:
         tokenizer=Tokenizer.load(site.store.folder("data")),
     )
     with site.store.fresh(f"written/{name}", written_key(site, name), {"stage": "written"}) as folder:
-        for task in sources_of(site.recipe.data):
+        for task in site.recipe.data.tasks:
             if task != "text":
                 write_records(folder / task, _answered(writer, task), writer.tokenizer)
 
@@ -74,7 +74,7 @@ def _asked(site: Site, name: str, task: Task) -> int:
     distill = site.recipe.member[name].distill
     assert distill is not None
     folder = site.store.folder("data") / "train" / task
-    sources = sources_of(site.recipe.data)[task].train
+    sources = site.recipe.data.tasks[task].train
     there = sum(Corpus(folder / str(number)).size.documents for number in range(len(sources)))
     return min(there, distill.teacher_answers)
 

@@ -12,6 +12,7 @@ from minikin.measure.plots import limits_plot, loss_curves, quality_against
 from minikin.measure.records import By, FamilyReport
 from minikin.measure.retention import comparable
 from minikin.measure.sentences import least_kept, promise_sentence
+from minikin.text.overlap import DOCUMENT, NEAR, SENTENCE
 
 _SIGNS = {"kept": "✓", "missed": "✗", "undecided": "?"}
 _SENTENCE_SCORES = {"translation": "chrF", "summarization": "ROUGE-1", "dialogue": "reply F1"}
@@ -42,6 +43,8 @@ def page(report: FamilyReport) -> str:
         main_metric=lambda task: metrics_of(task)[0].name,
         parted=parted,
         sentence=promise_sentence,
+        near=NEAR,
+        runs={"sentence": SENTENCE, "document": DOCUMENT},
     )
 
 

@@ -1,7 +1,9 @@
 """What measuring yields: the records that `report.json` is made of. Scores are on the scale 0 to 100."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from minikin.text.overlap import Overlap
 
 Verdict = Literal["kept", "missed", "undecided"]
 By = Literal["length", "rarity", "complexity"]
@@ -180,6 +182,7 @@ class FamilyReport:
     """`report.json`. `how` says how scores were obtained: examples, resamples, seed, metric signatures.
 
     `chance` is, by metric, what guessing scores: of a score whose interval reaches down to it, no share says anything.
+    `overlap` is what the training data has of the test, a task; nothing where they were not compared.
     """
 
     recipe: str
@@ -189,3 +192,4 @@ class FamilyReport:
     chance: dict[str, float]
     members: dict[str, MemberReport]
     samples: tuple[Sample, ...]
+    overlap: dict[str, Overlap] = field(default_factory=dict[str, Overlap])

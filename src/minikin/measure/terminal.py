@@ -15,7 +15,7 @@ _SIGNS = {"kept": ("✓ kept", "green"), "missed": ("✗ missed", "red"), "undec
 
 def tables(report: FamilyReport) -> RenderableType:
     """Quality, cost and promises of a family; limits, curves and examples are in the HTML."""
-    return Group(_quality(report), _cost(report), _precisions(report), _promises(report))
+    return Group(_quality(report), _cost(report), _precisions(report), _promises(report), _overlap(report))
 
 
 def _quality(report: FamilyReport) -> Table:
@@ -105,3 +105,14 @@ def _promise_rows(promises: tuple[Verdicted, ...]) -> Iterator[tuple[RenderableT
         measured = _NOTHING if promise.reason else f"{promise.value:.1%}{interval}"
         asked = f"{'≤' if cost else '≥'} {promise.target:.0%}"
         yield promise.name, asked, measured, Text(sign, style=color)
+
+
+def _overlap(report: FamilyReport) -> RenderableType:
+    if not report.overlap:
+        return Text()
+    table = Table("task", title="how much of the test is in the training data", title_justify="left")
+    for title in ("examples", "word for word", "nearly"):
+        table.add_column(title, justify="right")
+    for task, overlap in report.overlap.items():
+        table.add_row(task, f"{overlap.examples:,}", f"{overlap.exact:,}", f"{overlap.near:,}")
+    return table

@@ -59,16 +59,24 @@ def write_records(folder: Path, records: Iterable[Record], tokenizer: Tokenizer)
 def write_corpus(folder: Path, examples: Iterable[Example], vocab_size: int) -> CorpusSize:
     """Write documents one after another into an existing folder; raises DataError if there is none."""
     dtype = numpy.dtype(numpy.uint16 if vocab_size <= 1 << 16 else numpy.uint32)
-    starts, answers = [0], 0
-    with (folder / _TOKENS).open("wb") as tokens, (folder / _ANSWER).open("wb") as answer:
+    documents, written, answers = 0, 0, 0
+    with (
+        (folder / _TOKENS).open("wb") as tokens,
+        (folder / _ANSWER).open("wb") as answer,
+        (folder / _STARTS).open("wb") as starts,
+    ):
+        starts.write(_start(0))
         for example in examples:
             tokens.write(numpy.asarray(example.tokens, dtype=dtype).tobytes())
             answer.write(numpy.asarray(example.answer, dtype=numpy.bool_).tobytes())
-            starts.append(starts[-1] + len(example.tokens))
-            answers += sum(example.answer)
-    size = CorpusSize(documents=len(starts) - 1, tokens=starts[-1], answer_tokens=answers)
+            documents, written, answers = documents + 1, written + len(example.tokens), answers + sum(example.answer)
+            starts.write(_start(written))
+    size = CorpusSize(documents=documents, tokens=written, answer_tokens=answers)
     if not size.tokens:
         raise DataError(f"{folder.parent.name}/{folder.name}: no example to write; check the recipe's data")
-    (folder / _STARTS).write_bytes(numpy.asarray(starts, dtype=numpy.int64).tobytes())
     (folder / _ABOUT).write_text(json.dumps({"dtype": dtype.name, "size": vars(size)}))
     return size
+
+
+def _start(token: int) -> bytes:
+    return numpy.int64(token).tobytes()

@@ -1,59 +1,44 @@
-"""Files to records: jsonl, jsonl.gz, parquet and datasets of the Hugging Face hub, read as a stream.
+"""Files to records: jsonl, jsonl.gz, parquet and csv, read as a stream.
 
 Nothing is dropped in silence: a bad record is a DataError that says file, line, what was found and what was expected.
 """
 
+import csv
 import difflib
 import gzip
 import json
 import math
-import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import huggingface_hub
 import pyarrow.parquet
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from pyarrow import ArrowInvalid
 
 from minikin.base.errors import DataError
+from minikin.text.mapping import OURS, Naming, Task, renamed, shown
 from minikin.text.records import Complexity, Dialogue, Record, Selection, Summarization, Text, Translation, Turn
 
-Task = Literal["translation", "summarization", "dialogue", "text", "selection"]
-_SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet")
+_LONGEST_CELL = 1 << 24  # characters; Python's own limit is shorter than some documents
+SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv")
 
 
-def read(path: Path, task: Task) -> Iterator[Record]:
-    """Records of a file, one at a time; raises DataError for the first that cannot be used."""
+def read(path: Path, task: Task, naming: Naming = OURS) -> Iterator[Record]:
+    """Records of a file, one at a time, by its own names for their fields; raises DataError for the first unusable."""
     build = _BUILDERS[task]
+    for where, fields in rows(path):
+        yield build(_Fields(renamed(fields, naming, where), where))
+
+
+def rows(path: Path) -> Iterator[tuple[str, Any]]:
+    """What a file holds, each with where it stands; raises DataError if the file cannot be read or holds nothing."""
     empty = True
-    for where, fields in _rows(path):
+    for row in _reader(present(path))(path):
         empty = False
-        yield build(_Fields(fields, where))
+        yield row
     if empty:
         raise DataError(f"{path}: holds no record; expected one JSON object a line")
-
-
-def read_hub(name: str, task: Task, split: str) -> Iterator[Record]:
-    """Records of a dataset on the Hugging Face hub; its files must be of the kinds that `read` knows."""
-    try:
-        listed = huggingface_hub.list_repo_files(name, repo_type="dataset")
-        chosen = [file for file in sorted(listed) if _is_of(split, file) and file.endswith(_SUFFIXES)]
-        if not chosen:
-            raise DataError(f"hub:{name}: has no {split} file of {', '.join(_SUFFIXES)}; it has {', '.join(listed)}")
-        paths = [huggingface_hub.hf_hub_download(name, file, repo_type="dataset") for file in chosen]
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(f"hub:{name}: cannot be fetched ({reason}); check the name and the network") from error
-    for path in paths:
-        yield from read(Path(path), task)
-
-
-def _is_of(split: str, file: str) -> bool:
-    """Whether the split is a word of the file's path: "latest" is no test."""
-    return split in re.split(r"[^a-z]+", file.lower())
 
 
 def reversed_direction(record: Translation) -> Translation:
@@ -81,7 +66,7 @@ class _Fields:
 
     def __init__(self, fields: Any, where: str) -> None:
         if not isinstance(fields, dict):
-            raise DataError(f"{where}: found {_shown(fields)}; expected a JSON object")
+            raise DataError(f"{where}: found {shown(fields)}; expected a JSON object")
         self._fields: Mapping[str, Any] = fields
         self._where = where
 
@@ -131,7 +116,7 @@ class _Fields:
         return self._fields[name]
 
     def _wrong(self, name: str, value: Any, expected: str) -> DataError:
-        return DataError(f"{self._where}: {name} is {_shown(value)}; expected {expected}")
+        return DataError(f"{self._where}: {name} is {shown(value)}; expected {expected}")
 
 
 def _translation(fields: _Fields) -> Translation:
@@ -174,10 +159,10 @@ _BUILDERS: Mapping[Task, Callable[[_Fields], Record]] = {
 }
 
 
-def present(path: Path) -> Path:
-    """The path, if a file is there that can be read; else DataError with the nearest name."""
+def present(path: Path, advice: str = "") -> Path:
+    """The path, if a file is there that can be read; else DataError with the nearest name and advice."""
     if not path.is_file():
-        raise DataError(f"{path}: no such file{_nearest(path)}")
+        raise DataError(f"{path}: no such file{_nearest(path)}{advice}")
     try:
         path.open("rb").close()
     except OSError as error:
@@ -185,13 +170,14 @@ def present(path: Path) -> Path:
     return path
 
 
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    present(path)
+def _reader(path: Path) -> Callable[[Path], Iterator[tuple[str, Any]]]:
     if path.name.endswith(".parquet"):
-        return _parquet_rows(path)
+        return _parquet_rows
+    if path.name.endswith(".csv"):
+        return _csv_rows
     if path.name.endswith((".jsonl", ".jsonl.gz")):
-        return _json_rows(path)
-    raise DataError(f"{path}: cannot tell what kind of file this is; its name must end with {', '.join(_SUFFIXES)}")
+        return _json_rows
+    raise DataError(f"{path}: cannot tell what kind of file this is; its name must end with {', '.join(SUFFIXES)}")
 
 
 def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
@@ -223,6 +209,23 @@ def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
         raise DataError(f"{path}: is not a readable parquet file ({str(error).splitlines()[0]})") from error
 
 
+def _csv_rows(path: Path) -> Iterator[tuple[str, Any]]:
+    csv.field_size_limit(_LONGEST_CELL)
+    try:
+        # a byte order mark, which spreadsheets write, is no part of the first name
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            table = csv.DictReader(lines, strict=True)
+            for row in table:
+                if None in row or None in row.values():
+                    named = f"expected {len(table.fieldnames or ())}, as its first line names"
+                    raise DataError(f"{path}:{table.line_num}: has another number of cells; {named}")
+                yield f"{path}:{table.line_num}", row
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not valid UTF-8 ({error.reason}); save the file as UTF-8") from error
+    except csv.Error as error:
+        raise DataError(f"{path}: is not a readable csv file ({error})") from error
+
+
 def _is_unicode(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
@@ -231,8 +234,3 @@ def _nearest(path: Path) -> str:
     beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, beside, 1)
     return f"; did you mean {path.parent / near[0]}?" if near else f"; is {path.parent} the right folder?"
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,77 @@
+"""The files of a hub dataset's split, of a hub that is faked: names and folders are those of real datasets."""
+
+import huggingface_hub
+import pytest
+
+from minikin.base.errors import DataError
+from minikin.text.hub import fetched
+
+FILES = {
+    "bentrevett/multi30k": ["README.md", "test.jsonl", "train.jsonl", "val.jsonl"],
+    "knkarthick/dialogsum": ["README.md", "holdout.csv", "test.csv", "train.csv", "validation.csv"],
+    "li2017dailydialog/daily_dialog": ["default/test/0000.parquet", "default/train/0000.parquet"],
+    "google-research-datasets/schema_guided_dstc8": ["dialogues/train/0000.parquet", "schema/train/0000.parquet"],
+    "sentence-transformers/parallel-sentences-tatoeba": [
+        "all/train-00000-of-00002.parquet",
+        "en-de/dev-00000-of-00001.parquet",
+        "en-de/train-00000-of-00001.parquet",
+        "en-nl/train-00000-of-00001.parquet",
+    ],
+    "twice/there": ["data/train-0.jsonl", "data/train-1.jsonl", "data/train.csv", "latest.jsonl", "constraints.jsonl"],
+}
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """The revisions that were asked for."""
+    asked = []
+
+    def listed(name, repo_type, revision):
+        assert repo_type == "dataset"
+        asked.append(revision)
+        return FILES[name]
+
+    def download(name, file, repo_type, revision):
+        asked.append(revision)
+        return f"/hub/{name}/{file}"
+
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", listed)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "files"),
+    [
+        ("bentrevett/multi30k", "val", ["val.jsonl"]),
+        ("knkarthick/dialogsum", "validation", ["validation.csv"]),
+        ("li2017dailydialog/daily_dialog", "test", ["default/test/0000.parquet"]),
+        ("google-research-datasets/schema_guided_dstc8", "dialogues/train", ["dialogues/train/0000.parquet"]),
+        (
+            "sentence-transformers/parallel-sentences-tatoeba",
+            "en-de/train",
+            ["en-de/train-00000-of-00001.parquet"],
+        ),
+        ("twice/there", "train", ["data/train-0.jsonl", "data/train-1.jsonl"]),
+    ],
+)
+def test_of_a_dataset_the_files_of_the_split_are_read(hub, name, split, files):
+    assert [str(path) for path in fetched(name, split)] == [f"/hub/{name}/{file}" for file in files]
+
+
+def test_a_dataset_is_taken_as_it_was_at_a_revision(hub):
+    fetched("bentrevett/multi30k", "test", "refs/convert/parquet")
+    assert hub == ["refs/convert/parquet"] * 2
+
+
+def test_a_split_that_is_not_there_is_told(hub):
+    with pytest.raises(
+        DataError, match=r"hub:twice/there: has no test file of \.jsonl, .*; it has data/train-0\.jsonl"
+    ):
+        fetched("twice/there", "test")
+
+
+def test_a_dataset_that_cannot_be_fetched_is_told(monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(DataError, match="hub:a/b/c: cannot be fetched"):
+        fetched("a/b/c", "train")
