@@ -7,11 +7,19 @@ from dataclasses import replace
 import pytest
 from fakes import report
 
-from minikin.family.answering import test_questions as questions_of
+from minikin.family.answering import test_questions as questions_by_exam
+from minikin.family.exams import own_exams
+from minikin.family.naming import source_names
 from minikin.family.reading import checked
 from minikin.family.results import save_results
-from minikin.family.supply import source_names
 from minikin.measure.report import read_report, write_report
+
+
+def questions_of(recipe, task):
+    """What is asked in the exams of a task."""
+    found = questions_by_exam(recipe, own_exams(recipe))
+    return [question for exam, asked in found if exam.task == task for question in asked]
+
 
 TURNS = [{"role": "a", "text": "Hello"}, {"role": "b", "text": "Bye"}]
 SHAPE = {
@@ -93,6 +101,6 @@ def test_results_are_kept_without_the_paths_that_the_recipe_names(tmp_path):
         assert str(tmp_path) not in path.read_text(), path
     found = checked(json.loads((tmp_path / "saved" / "recipe.json").read_text()), "saved")
     assert found.data.root == "."
-    assert found.data.dialogue.test == ["deep/test.jsonl"]
+    assert [source.source for source in found.data.dialogue.test] == ["deep/test.jsonl"]
     assert [weighed.source for weighed in found.data.dialogue.train] == ["sgd/train.jsonl.gz", "own.jsonl"]
     assert read_report(tmp_path / "saved").members["nano"].training.epochs == {"dialogue sgd/train.jsonl.gz": 2.0}

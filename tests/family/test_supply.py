@@ -59,7 +59,7 @@ def recipe_of(data, **changes):
 
 def asked(recipe):
     """The sources of the first exam's pairs."""
-    return [record.source for (record,) in examples_of(recipe, own_exams(recipe)[0])]
+    return [record.source for _, (record,) in examples_of(recipe, own_exams(recipe)[0])]
 
 
 def written(path, *records):
@@ -122,9 +122,12 @@ def test_a_dataset_is_known_by_all_that_says_what_is_read_of_it(tmp_path, change
 def test_whole_dialogues_of_the_hub_stand_in_for_selections(tmp_path, hub):
     recipe = recipe_of(SELECT, root=str(tmp_path))
     [exam] = own_exams(recipe)
-    assert [[type(record) for record in records] for records in examples_of(recipe, exam)] == [[Dialogue], [Dialogue]]
+    assert [[type(record) for record in records] for _, records in examples_of(recipe, exam)] == [
+        [Dialogue],
+        [Dialogue],
+    ]
     written(tmp_path / "talk" / "select.jsonl", {**TALK, "role": "b", "candidates": ["c", "d"], "answer": 1})
-    assert [[type(record) for record in records] for records in examples_of(recipe, exam)] == [[Selection]]
+    assert [[type(record) for record in records] for _, records in examples_of(recipe, exam)] == [[Selection]]
 
 
 def test_a_file_may_have_names_of_its_own(tmp_path):
