@@ -124,6 +124,7 @@ def limits_plot(report: FamilyReport, by: By) -> str:
             # a range as two lines: side by side four of them would overlap
             labels = [bucket.label.replace("–", "–\n") for bucket in buckets]
             axis.set_xticks(range(len(labels)), labels, fontsize=8)
+            axis.set_xlim(-0.5, len(labels) - 0.5)
         top = _top(
             bucket.score for member in report.members.values() for bucket in member.limits if bucket.task == task
         )
