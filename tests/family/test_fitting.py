@@ -9,7 +9,7 @@ from minikin.base.seeds import torch_generator
 from minikin.family.fitting import mixture
 from minikin.family.guards import dropout, held_out, losses, task_score, weight_decay
 from minikin.family.learning import Optimization
-from minikin.family.site import answers_key, data_key, distilled_key, member_key
+from minikin.family.site import answers_key, data_key, distilled_key, member_key, written_name
 from minikin.family.stages import prepare_data
 from minikin.family.supply import training_records, watched_records
 from minikin.model.decoder import initialized
@@ -105,6 +105,14 @@ def test_how_answers_are_written_is_part_of_them(tmp_path):
         assert answers_key(plain, "full") != answers_key(site(tmp_path, changed), "full")
         assert member_key(plain, "nano") == member_key(site(tmp_path, changed), "nano")
         assert member_key(site(tmp_path, written), "nano") != member_key(site(tmp_path, written, changed), "nano")
+
+
+def test_students_of_one_teacher_learn_from_the_same_answers(tmp_path):
+    asked = ["member.mini.distill.teacher_answers={translation = 8}", "member.nano.distill.teacher='full'"]
+    alike = site(tmp_path, *asked, "member.nano.distill.teacher_answers={translation = 8}")
+    assert written_name(alike, "mini") == written_name(alike, "nano") == "written/mini"
+    other = site(tmp_path, *asked, "member.nano.distill.teacher_answers=8")
+    assert written_name(other, "nano") == "written/nano"
 
 
 def test_a_source_is_known_by_what_it_held_when_the_build_began(tmp_path):

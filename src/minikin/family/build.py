@@ -28,6 +28,7 @@ from minikin.family.site import (
     member_key,
     overlap_key,
     written_key,
+    written_name,
 )
 from minikin.family.stages import distill_first, make_member, prepare_data
 from minikin.family.store import Store
@@ -45,8 +46,9 @@ def build(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
         site.take_fingerprints()
         _run(site, "data", data_key(site), lambda: prepare_data(site))
         for name, member in recipe.member.items():
-            if member.distill is not None and member.distill.teacher_answers:
-                _run(site, f"written/{name}", written_key(site, name), lambda name=name: write_answers(site, name))
+            if member.distill is not None and member.distill.teacher_answers.any:
+                written = written_name(site, name)
+                _run(site, written, written_key(site, name), lambda name=name: write_answers(site, name))
             if member.on_policy is not None:
                 _run(site, distilled_name(name), distilled_key(site, name), lambda name=name: distill_first(site, name))
             _run(site, name, member_key(site, name), lambda name=name: make_member(site, name))

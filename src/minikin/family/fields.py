@@ -44,6 +44,7 @@ def _flat(value: Any) -> Any:
 
 Ratio = Annotated[float, BeforeValidator(_ratio), Field(gt=0, le=1)]  # 0.25 or "1/4"
 Count = Annotated[int, BeforeValidator(_whole), Field(gt=0)]  # 2000000 or 2e6
+Whole = Annotated[int, BeforeValidator(_whole), Field(ge=0)]  # the same, or none
 Share = Annotated[float, Field(ge=0, le=1)]
 Source = Annotated[str, AfterValidator(_source)]
 Places = Annotated[dict[str, str], BeforeValidator(_flat)]

@@ -8,7 +8,7 @@ from minikin.family.corpora import Data
 from minikin.family.learning import Optimization
 from minikin.family.origin import origin_folder
 from minikin.family.recipe import Member
-from minikin.family.site import Site, corrector_of, teacher_of
+from minikin.family.site import Site, corrector_of, teacher_of, written_name
 from minikin.model.checkpoint import in_memory, load
 from minikin.model.decoder import Decoder, initialized
 from minikin.shrink.choose import Kept, choose
@@ -68,11 +68,12 @@ def corrected_by(site: Site, member: Member) -> Objective:
 
 def mixture(site: Site, name: str, optimization: Optimization) -> Mixture:
     """Training rows by the tasks' shares; of a task that the teacher wrote answers for, half are the teacher's."""
-    data, written = site.recipe.data, site.store.folder(f"written/{name}")
+    data = site.recipe.data
+    written = site.store.folder(written_name(site, name)) if _has_written(site, name) else None
     shares: list[Share] = []
     for task, sources in data.tasks.items():
         found = _by_source(site, task, sources)
-        if _has_written(site, name) and (written / task).is_dir():
+        if written is not None and (written / task).is_dir():
             rows = _packed(site, sources, written / task)
             found = [replace(share, share=share.share / 2) for share in found]
             found.append(Share(task=task, name=f"{task} by the teacher", rows=rows, share=sources.share / 2))
@@ -108,4 +109,4 @@ def _packed(site: Site, data: Data, folder: Path) -> PackedCorpus:
 
 def _has_written(site: Site, name: str) -> bool:
     distill = site.recipe.member[name].distill
-    return distill is not None and distill.teacher_answers > 0
+    return distill is not None and distill.teacher_answers.any

@@ -1,10 +1,32 @@
 """The part of a recipe that says how a member learns: from data, from a teacher, from its own answers."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from minikin.family.fields import Count, Share, Strict
+from minikin.family.fields import Count, Share, Strict, Whole
+
+
+def _of_every_task(value: Any) -> Any:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return dict.fromkeys(TeacherAnswers.model_fields, value) if is_number else value
+
+
+class TeacherAnswers(Strict):
+    """How many training examples of a task the teacher answers anew, the first of each (Kim & Rush 2016)."""
+
+    translation: Whole = Field(default=0, description="Translations.")
+    summarization: Whole = Field(default=0, description="Summaries.")
+    dialogue: Whole = Field(default=0, description="Last turns of dialogues.")
+
+    def of(self, task: str) -> int:
+        """For a task; none of plain text."""
+        return getattr(self, task, 0)
+
+    @property
+    def any(self) -> bool:
+        """Whether there are to be some."""
+        return bool(self.translation or self.summarization or self.dialogue)
 
 
 class Optimization(Strict):
@@ -34,7 +56,10 @@ class Distillation(Optimization):
     truth_share: Share = Field(default=0.2, description="Cross-entropy's share of the loss; the rest is forward KL.")
     temperature: float = Field(default=1.0, gt=0, description="Softens both distributions.")
     hidden_weight: float = Field(default=0.0, ge=0, description="Weight of the last hidden states' distance.")
-    teacher_answers: int = Field(default=0, ge=0, description="Examples a task whose answers the teacher writes anew.")
+    teacher_answers: Annotated[TeacherAnswers, BeforeValidator(_of_every_task)] = Field(
+        default=TeacherAnswers(),
+        description="Examples whose answers the teacher writes anew: as many of every task, or `{translation = 2000}`.",
+    )
     importance_samples: Count = Field(default=1024, description="Rows on which the cut's importance is measured.")
 
 

@@ -120,8 +120,8 @@ class Member(Strict):
             raise ValueError("give either train or distill")
         if self.origin is None and self.parent is None and self.train is None:
             raise ValueError("give train, or a parent to be cut from")
-        if self.on_policy is not None and not (self.distill or (self.train and self.on_policy.teacher)):
-            raise ValueError("on_policy needs a teacher to judge answers, after distill or train")
+        if self.on_policy is not None and not (self.distill or self.on_policy.teacher):
+            raise ValueError("on_policy needs a teacher to judge answers; name it, or distill first")
         if self.distill is not None and self.parent is None:
             raise ValueError("distill needs a parent to be cut from")
         if self.distill is not None and self.distill.hidden_weight and self.distill.teacher not in (None, self.parent):

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from minikin.family.corpora import Corpora, Data, WeighedSource
 from minikin.family.decodings import TaskDecoding
-from minikin.family.learning import Distillation, OnPolicy, Optimization
+from minikin.family.learning import Distillation, OnPolicy, Optimization, TeacherAnswers
 from minikin.family.recipe import (
     Card,
     Hardware,
@@ -33,6 +33,7 @@ _TABLES: dict[str, type[BaseModel]] = {
     "member.NAME.shape": Shape,
     "member.NAME.train": Optimization,
     "member.NAME.distill": Distillation,
+    "member.NAME.distill.teacher_answers": TeacherAnswers,
     "member.NAME.on_policy": OnPolicy,
     "member.NAME.promise": Promise,
     "member.NAME.published": Published,

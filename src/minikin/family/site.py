@@ -116,7 +116,7 @@ def distilled_key(site: Site, name: str) -> str:
         "precision": recipe.precision,
     }
     above = [member_key(site, other) for other in _above(member)]
-    if member.distill is not None and member.distill.teacher_answers:
+    if member.distill is not None and member.distill.teacher_answers.any:
         above.append(written_key(site, name))
     return digest(_VERSION, data_key(site), name, json.dumps(told), *above)
 
@@ -147,8 +147,15 @@ def written_key(site: Site, name: str) -> str:
     assert member.distill is not None
     tasks = [task for task in site.recipe.data.tasks if task != "text"]
     written = {task: asdict(measure.decoding_of(task)) for task in tasks}
-    limits = (member.distill.teacher_answers, measure.batch, written)
+    limits = (member.distill.teacher_answers.model_dump(), measure.batch, written)
     return digest(_VERSION, member_key(site, teacher_of(member)), json.dumps(limits))
+
+
+def written_name(site: Site, name: str) -> str:
+    """Where what a member's teacher wrote lies: once for all members that learn from the same answers."""
+    key, members = written_key(site, name), site.recipe.member
+    learners = (other for other, member in members.items() if member.distill and member.distill.teacher_answers.any)
+    return f"written/{next(other for other in learners if written_key(site, other) == key)}"
 
 
 def teacher_of(member: Member) -> str:

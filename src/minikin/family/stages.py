@@ -42,32 +42,28 @@ def prepare_data(site: Site) -> None:
 
 def distill_first(site: Site, name: str) -> None:
     """A member before its last phase, in which it learns from its own answers."""
-    member = site.recipe.member[name]
-    optimization = member.distill or member.train
-    assert optimization is not None
-    decoder, facts = _fitted(site, name, optimization, distilled_name(name), distilled_key(site, name))
-    _keep(site, name, distilled_name(name), distilled_key(site, name), decoder, facts)
+    _keep(site, name, distilled_name(name), distilled_key(site, name), *_begun(site, name, distilled_name(name)))
 
 
 def make_member(site: Site, name: str) -> None:
     """One member: trained, or taken over as it is, or only cut."""
-    member, key = site.recipe.member[name], member_key(site, name)
-    optimization = member.distill or member.train
-    if member.on_policy is not None:
-        decoder, facts = _corrected(site, name, member.on_policy)
-    elif optimization is not None:
-        decoder, facts = _fitted(site, name, optimization, name, key)
-    elif member.origin is not None:
-        decoder, facts = adopted(site, member.origin, name), untrained_provenance(site, name)
-    else:
-        decoder, _ = beginning(site, name, member, mixture(site, name, Optimization(tokens=1)))
-        facts = untrained_provenance(site, name)
-    _keep(site, name, name, key, decoder, facts)
+    on_policy = site.recipe.member[name].on_policy
+    made = _begun(site, name, name) if on_policy is None else _corrected(site, name, on_policy)
+    _keep(site, name, name, member_key(site, name), *made)
 
 
-def _fitted(
-    site: Site, name: str, optimization: Optimization, artifact: str, key: str
-) -> tuple[Decoder, dict[str, Any]]:
+def _begun(site: Site, name: str, artifact: str) -> tuple[Decoder, dict[str, Any]]:
+    """A member but for its last phase, if it has one."""
+    member = site.recipe.member[name]
+    if optimization := member.distill or member.train:
+        return _fitted(site, name, optimization, artifact)
+    if member.origin is not None:
+        return adopted(site, member.origin, name), untrained_provenance(site, name)
+    decoder, _ = beginning(site, name, member, mixture(site, name, Optimization(tokens=1)))
+    return decoder, untrained_provenance(site, name)
+
+
+def _fitted(site: Site, name: str, optimization: Optimization, artifact: str) -> tuple[Decoder, dict[str, Any]]:
     """Fit a member: from random or given weights, or cut from its parent; to the data, or to a teacher."""
     member = site.recipe.member[name]
     rows = mixture(site, name, optimization)
@@ -75,7 +71,7 @@ def _fitted(
     training = Training(
         name=name,
         artifact=artifact,
-        key=key,
+        key=distilled_key(site, name),
         decoder=decoder,
         objective=objective(site, member, kept),
         optimization=optimization,

@@ -11,7 +11,7 @@ from itertools import islice
 from minikin.base.files import read_json, write_json
 from minikin.base.log import Bar
 from minikin.base.seeds import torch_generator
-from minikin.family.site import Site, teacher_of, written_key
+from minikin.family.site import Site, teacher_of, written_key, written_name
 from minikin.family.supply import training_records
 from minikin.measure.examine import fitted
 from minikin.model.checkpoint import load
@@ -39,7 +39,9 @@ class _Writer:
 
 def write_answers(site: Site, name: str) -> None:
     """What a member's teacher answers to the first training prompts (Kim & Rush 2016, sequence-level)."""
-    teacher = teacher_of(site.recipe.member[name])
+    member, artifact = site.recipe.member[name], written_name(site, name)
+    assert member.distill is not None
+    teacher, asked = teacher_of(member), member.distill.teacher_answers
     writer = _Writer(
         site=site,
         name=name,
@@ -47,16 +49,16 @@ def write_answers(site: Site, name: str) -> None:
         decoder=load(site.store.folder(teacher)).eval(),
         tokenizer=Tokenizer.load(site.store.folder("data")),
     )
-    with site.store.fresh(f"written/{name}", written_key(site, name), {"stage": "written"}) as folder:
+    with site.store.fresh(artifact, written_key(site, name), {"stage": "written"}) as folder:
         for task in site.recipe.data.tasks:
-            if task != "text":
+            if asked.of(task):
                 write_records(folder / task, _answered(writer, task), writer.tokenizer)
 
 
 def _answered(writer: _Writer, task: Task) -> Iterator[Record]:
     """Records with the teacher's answers, in the order of the training data."""
     site, name = writer.site, writer.name
-    work = site.store.work(f"written/{name}", written_key(site, name)) / task
+    work = site.store.work(written_name(site, name), written_key(site, name)) / task
     asked = _asked(site, name, task)
     with site.log.bar(f"{name}: {task} answers of {writer.teacher}", asked) as bar:
         records = islice(training_records(site.recipe, task), asked)
@@ -76,7 +78,7 @@ def _asked(site: Site, name: str, task: Task) -> int:
     folder = site.store.folder("data") / "train" / task
     sources = site.recipe.data.tasks[task].train
     there = sum(Corpus(folder / str(number)).size.documents for number in range(len(sources)))
-    return min(there, distill.teacher_answers)
+    return min(there, distill.teacher_answers.of(task))
 
 
 def _replies(writer: _Writer, task: Task, number: int, records: Sequence[Record], bar: Bar) -> list[str]:
