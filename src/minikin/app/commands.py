@@ -144,7 +144,7 @@ def _named_after(data: Sequence[Path]) -> str:
     names = [
         place.name if place.is_dir() else f"{place.parent.name}-{place.name.partition('.')[0]}" for place in places
     ]
-    return re.sub(r"[^\w.-]+", "-", "+".join(names))[:100]
+    return re.sub(r"[^\w.+-]+", "-", "+".join(names))[:100]
 
 
 def _show(report: FamilyReport, root: Path) -> None:
