@@ -1,7 +1,8 @@
-"""What a training needs to go on bit for bit: weights, optimizer state, step and the curve so far.
+"""What a training needs to go on: weights, optimizer state, step and the curve so far.
 
 Folders `step-00001234`, each whole or absent. The newest one that verifies is taken; a damaged one is reported.
-Data order and every use of chance are functions of the step, so nothing of them is saved.
+Data order and every use of chance are functions of the step, so nothing of them is saved. On a CPU a training goes on bit
+for bit; on a GPU, up to the order of sums.
 """
 
 import shutil
@@ -77,7 +78,7 @@ class States:
     def _taken_over(self, folder: Path, decoder: Decoder, optimizers: Optimizers) -> Reached:
         stored = read_json(folder / _STATE)
         for name, now in _circumstances(optimizers).items():
-            if stored[name] != now:
+            if stored.get(name, now) != now:
                 self._report(
                     f"warning: {folder}: was saved with {name} {stored[name]}, now {now}; "
                     "the training goes on, but not bit for bit"
@@ -93,4 +94,9 @@ class States:
 
 def _circumstances(optimizers: Optimizers) -> dict[str, str | int]:
     """What must be the same for a training to go on bit for bit."""
-    return {"threads": torch.get_num_threads(), "torch": torch.__version__, "products": str(optimizers.dtype)}
+    return {
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "products": str(optimizers.dtype),
+        "device": optimizers.device.type,
+    }
