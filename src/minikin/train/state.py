@@ -6,13 +6,14 @@ for bit; on a GPU, up to the order of sums.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from minikin.base.errors import CheckpointError
 from minikin.base.files import read_json, verify, whole_folder, write_json
@@ -53,8 +54,8 @@ class States:
         """Write a state, then delete the ones before the previous."""
         final_folder = self._folder / f"step-{reached.steps:08d}"
         with whole_folder(final_folder) as fresh:
-            save_file(dict(decoder.state_dict()), fresh / _WEIGHTS)
-            save_file(optimizers.tensors(), fresh / _OPTIMIZER)
+            save_file(on_cpu(decoder.state_dict()), fresh / _WEIGHTS)
+            save_file(on_cpu(optimizers.tensors()), fresh / _OPTIMIZER)
             write_json(fresh / _STATE, {**_circumstances(optimizers), **asdict(reached)})
         for older in self._saved()[:-2]:
             shutil.rmtree(older, ignore_errors=True)
@@ -90,6 +91,11 @@ class States:
 
     def _saved(self) -> list[Path]:
         return sorted(self._folder.glob("step-*"))
+
+
+def on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as they can be written; those that are on the CPU are the same."""
+    return {name: tensor.cpu() for name, tensor in tensors.items()}
 
 
 def _circumstances(optimizers: Optimizers) -> dict[str, str | int]:
