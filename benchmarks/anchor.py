@@ -2,10 +2,10 @@
 
     python benchmarks/anchor.py families/bench
 
-FAMILY is a built family; the answers that its members gave to the test are scored again, direction by direction. "13a" is
-sacrebleu as it comes: cased, its own tokenizer. "tokenized" is what Multi30k's papers report: both sides lower-cased,
-punctuation normalised, tokenized as Moses does, and then compared word by word. Only the second may be held against them:
-41.02 for Transformer-Tiny, English to German, test 2016 (Wu et al. 2021, arXiv 2105.14462). Needs the dev extra.
+The answers that a built family's members gave to the test are scored again, direction by direction. "13a" is sacrebleu
+as it comes: cased, its own tokenizer. "tokenized" is what Multi30k's papers report: both sides lower-cased, punctuation
+normalised, tokenized as Moses does (sacremoses), and then compared word by word. Only the second may be held against
+them: 41.02 for Transformer-Tiny, English to German, test 2016 (Wu et al. 2021, arXiv 2105.14462). Needs the dev extra.
 """
 
 import json
@@ -27,9 +27,7 @@ Pairs = Sequence[tuple[str, str]]  # what was said, and the reference
 def tokenized(texts: Sequence[str], language: str) -> list[str]:
     """Lower-cased words, as Multi30k's own script makes them: lower case, then punctuation, then tokens."""
     normalizer, tokenizer = MosesPunctNormalizer(language), MosesTokenizer(language)
-    return [
-        tokenizer.tokenize(normalizer.normalize(text.lower()), return_str=True, escape=False) for text in texts
-    ]
+    return [tokenizer.tokenize(normalizer.normalize(text.lower()), return_str=True, escape=False) for text in texts]
 
 
 def plain_bleu(pairs: Pairs) -> float:

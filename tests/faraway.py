@@ -1,8 +1,8 @@
 """A pretended device with real numbers: what is there is computed here, and whatever mixes the two is refused.
 
 It stands in for a GPU where there is none. Tensors on it hold a tensor of the CPU; an operation whose tensors are not
-all on one side raises, as CUDA does, but for what CUDA allows as well: copies, numbers without a dimension, and places on
-the CPU to index with. Built on PyTorch's private-use device, so `device`, `.to` and `.cpu` are its own.
+all on one side raises, as CUDA does, but for what CUDA allows as well: copies, numbers without a dimension, and places
+on the CPU to index with. Built on PyTorch's private-use device, so `device`, `.to` and `.cpu` are its own.
 """
 
 from contextlib import contextmanager

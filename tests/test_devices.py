@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fakes import SHAPES, TINY, decoder_of, documents, mixture
+from fakes import SHAPES, TINY, decoder_of, documents, mixture, site
 from faraway import FAR, Far, MixedDevices, faraway
 
 from minikin.base.seeds import torch_generator
+from minikin.family.build import build
 from minikin.model.checkpoint import in_memory, load, placed, save
 from minikin.model.decoding import Decoding, decode
 from minikin.model.embed import reply_likeness
@@ -35,6 +36,23 @@ DECODINGS = {
     "beams": Decoding(max_new_tokens=6, num_beams=3),
     "repeats": Decoding(max_new_tokens=6, repetition_penalty=1.3, no_repeat_ngram_size=2),
 }
+FAMILY = (
+    "threads=1",
+    "compile='off'",
+    "data.dialogue.reply_weight=0.5",
+    "member.full.shape.hidden_size=32",
+    "member.full.shape.num_hidden_layers=2",
+    "member.full.shape.intermediate_size=32",
+    "member.full.shape.head_dim=8",
+    "member.full.shape.hidden_size_per_layer_input=16",
+    "member.full.train={tokens = 1024, batch_tokens = 512, candidates = 0}",
+    "member.mini={parent = 'full', compute = '9/10'}",
+    "member.mini.distill={tokens = 512, batch_tokens = 512, teacher_answers = 2, candidates = 0}",
+    "member.mini.distill.importance_samples=8",
+    "member.mini.on_policy={tokens = 512, batch_tokens = 512, candidates = 0}",
+    "member.nano={parent = 'mini', compute = '9/10'}",
+    "measure={max_examples = 3, max_new_tokens = 3, resamples = 20, precisions = ['q8_0']}",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -81,20 +99,23 @@ def test_loss_and_gradient_are_the_cpus(config):
     close(far_loss.detach(), loss.detach())
     for one, other in zip(there.parameters(), here.parameters(), strict=True):
         assert one.grad.device == FAR
-        close(one.grad.to_dense() if one.grad.layout is torch.strided else one.grad.cpu().to_dense(), other.grad.to_dense())
+        close(one.grad.cpu().to_dense(), other.grad.to_dense())
 
 
 @pytest.mark.parametrize("decoding", DECODINGS.values(), ids=DECODINGS.keys())
 def test_answers_are_the_cpus(decoding):
     for config in (TINY, SHAPES["shared keys"]):
-        answers = [decode(d, PROMPTS, decoding, torch_generator(1, "a")) for d in (decoder_of(config), far(decoder_of(config)))]
+        decoders = decoder_of(config), far(decoder_of(config))
+        answers = [decode(decoder, PROMPTS, decoding, torch_generator(1, "a")) for decoder in decoders]
         assert answers[0] == answers[1]
 
 
 def test_choices_among_replies_are_the_cpus():
     here, there = decoder_of(), far(decoder_of())
     said = [[40, 41], [50, 51, 52], [60]]
-    for one, other in zip(reply_log_probabilities(there, PROMPTS[0], said), reply_log_probabilities(here, PROMPTS[0], said), strict=True):
+    for one, other in zip(
+        reply_log_probabilities(there, PROMPTS[0], said), reply_log_probabilities(here, PROMPTS[0], said), strict=True
+    ):
         close(one, other)
     close(reply_likeness(there, PROMPTS, [2, 6], said), reply_likeness(here, PROMPTS, [2, 6], said))
 
@@ -129,7 +150,7 @@ def trained(folder, device, steps=4, dtype=torch.float32, dropout=0.0):
 
 
 def test_a_training_is_the_cpus_and_goes_on_where_it_stopped(tmp_path):
-    here, reached, _ = trained(tmp_path / "here", torch.device("cpu"))
+    _, reached, _ = trained(tmp_path / "here", torch.device("cpu"))
     trained(tmp_path / "there", FAR, steps=2)
     there, resumed, candidates = trained(tmp_path / "there", FAR)
     assert all(parameter.device == FAR for parameter in there.parameters())
@@ -176,3 +197,11 @@ def test_own_answers_are_the_cpus(tmp_path):
 def test_the_pretended_device_has_computed():
     sum(NextToken().losses(far(decoder_of()), documents(2, 16).to(FAR)).values()).backward()
     assert {"aten::mm", "aten::embedding", "aten::_sparse_coo_tensor_with_dims_and_tensors"} <= Far.seen
+
+
+def test_a_whole_family_is_built_and_examined_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("minikin.family.site.device_of", lambda asked: FAR)
+    made = site(tmp_path, *FAMILY)
+    report = build(made.recipe, tmp_path, made.log)
+    assert [member.training.tokens for member in report.members.values()] == [1024, 1024, 0]
+    assert report.members["nano"].scores["translation"]["bleu"].n == 3

@@ -7,12 +7,15 @@ from minikin.base.device import CPU, compiles, describe, device_of, prepare, pro
 from minikin.base.errors import DeviceError
 
 
-@pytest.mark.parametrize(("there", "asked", "found"), [
-    (False, "auto", "cpu"),
-    (True, "auto", "cuda"),
-    (True, "cpu", "cpu"),
-    (True, "cuda", "cuda"),
-])
+@pytest.mark.parametrize(
+    ("there", "asked", "found"),
+    [
+        (False, "auto", "cpu"),
+        (True, "auto", "cuda"),
+        (True, "cpu", "cpu"),
+        (True, "cuda", "cuda"),
+    ],
+)
 def test_a_device_is_what_is_asked_for_or_there(monkeypatch, there, asked, found):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     assert device_of(asked).type == found
@@ -20,7 +23,7 @@ def test_a_device_is_what_is_asked_for_or_there(monkeypatch, there, asked, found
 
 def test_cuda_where_there_is_none_is_one_line(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceError, match='^device is cuda, but .* finds none here; say device = "cpu"') as raised:
+    with pytest.raises(DeviceError, match=r'^device is cuda, but .* finds none here; say device = "cpu"') as raised:
         device_of("cuda")
     assert "\n" not in str(raised.value)
 

@@ -50,7 +50,7 @@ def device_of(asked: DeviceName) -> torch.device:
     there = torch.cuda.is_available()
     if asked == "cuda" and not there:
         raise DeviceError(
-            f"device is cuda, but PyTorch {torch.__version__} finds none here; say device = \"cpu\", or install a driver "
+            f'device is cuda, but PyTorch {torch.__version__} finds none here; say device = "cpu", or install a driver '
             "and a PyTorch built for it"
         )
     return torch.device("cuda") if there and asked != "cpu" else CPU

@@ -21,7 +21,9 @@ class CompiledPass:
     How many positions are picked may change from batch to batch: the graph takes any number.
     """
 
-    def __init__(self, decoder: Decoder, shape: tuple[int, int], backend: str | Callable[..., Any] = "inductor") -> None:
+    def __init__(
+        self, decoder: Decoder, shape: tuple[int, int], backend: str | Callable[..., Any] = "inductor"
+    ) -> None:
         def run(x: Hidden, offered: Offered, positions: Positions, documents: Documents, places: Tensor) -> Hidden:
             picked = _Gather(places)
             return decoder.norm(decoder.through(x, offered, positions, documents, None, picked)[-1])

@@ -35,7 +35,9 @@ class Pass(Protocol):
 
     def takes(self, tokens: Tokens) -> bool: ...
 
-    def __call__(self, x: Hidden, offered: Offered, positions: Positions, documents: Documents, pick: Pick) -> Hidden: ...
+    def __call__(
+        self, x: Hidden, offered: Offered, positions: Positions, documents: Documents, pick: Pick
+    ) -> Hidden: ...
 
 
 @final

@@ -1,8 +1,8 @@
 """What a training needs to go on: weights, optimizer state, step and the curve so far.
 
 Folders `step-00001234`, each whole or absent. The newest one that verifies is taken; a damaged one is reported.
-Data order and every use of chance are functions of the step, so nothing of them is saved. On a CPU a training goes on bit
-for bit; on a GPU, up to the order of sums.
+Data order and every use of chance are functions of the step, so nothing of them is saved. On a CPU a training goes on
+bit for bit; on a GPU, up to the order of sums.
 """
 
 import shutil
