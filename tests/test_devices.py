@@ -10,10 +10,12 @@ import pytest
 import torch
 from fakes import SHAPES, TINY, decoder_of, documents, mixture, site
 from faraway import FAR, Far, MixedDevices, faraway
+from torch.nn import functional
 
 from minikin.base.seeds import torch_generator
 from minikin.family.build import build
 from minikin.model.checkpoint import in_memory, load, placed, save
+from minikin.model.compiled import CompiledPass
 from minikin.model.decoding import Decoding, decode
 from minikin.model.embed import reply_likeness
 from minikin.model.generate import generate, reply_log_probabilities
@@ -26,6 +28,7 @@ from minikin.train.objective import Distill, NextToken, held_out_loss
 from minikin.train.optimizer import Optimizers, Schedule
 from minikin.train.own_answers import OwnAnswers
 from minikin.train.replying import Replying
+from minikin.train.rows import RowAdam, row_gradient
 from minikin.train.state import States
 from minikin.train.teacher import Teacher
 
@@ -183,6 +186,22 @@ def test_a_member_begins_there_and_is_saved_and_loaded(tmp_path):
     assert generate(again, PROMPTS, 4) == generate(child, PROMPTS, 4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_of_a_table_are_moved_as_on_the_cpu(dtype):
+    tables = []
+    for device in (FAR, torch.device("cpu")):
+        table = torch.nn.Parameter(torch.arange(12.0).view(4, 3).to(device, dtype))
+        optimizer = RowAdam(table, (0.9, 0.95))
+        optimizer.step(row_gradient(table), 0.1)  # nothing was looked up
+        for rows in ([1, 3], [3, 0]):
+            chosen = torch.tensor(rows, device=device)
+            functional.embedding(chosen, table, sparse=True).sum().backward()
+            optimizer.step(row_gradient(table), 0.1)
+            table.grad = None
+        tables.append(table.detach())
+    close(*tables)
+
+
 def test_own_answers_are_the_cpus(tmp_path):
     told = []
     for name, decoder in (("here", decoder_of()), ("there", far(decoder_of()))):
@@ -205,3 +224,11 @@ def test_a_whole_family_is_built_and_examined_there(tmp_path, monkeypatch):
     report = build(made.recipe, tmp_path, made.log)
     assert [member.training.tokens for member in report.members.values()] == [1024, 1024, 0]
     assert report.members["nano"].scores["translation"]["bleu"].n == 3
+
+
+def test_a_compiled_pass_is_given_all_it_needs_there(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda run, **_: run)
+    rows, here, there = documents(3, 16), decoder_of(), far(decoder_of())
+    there.compiled = CompiledPass(there, (3, 16))
+    losses = [NextToken().losses(decoder, rows.to(decoder.device))["truth"].detach() for decoder in (there, here)]
+    close(*losses)

@@ -8,6 +8,8 @@ from fakes import SHAPES, TINY, decoder_of, documents
 from torch._dynamo.testing import CompileCounter
 
 from minikin.model.compiled import CompiledPass
+from minikin.model.decoder import everywhere
+from minikin.model.generate import last
 from minikin.train.objective import NextToken
 
 ROWS, LENGTH = 12, 16
@@ -41,6 +43,17 @@ def test_loss_and_gradient_are_the_same_and_two_graphs_serve_all_steps(config):
         torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-5)
     # one of the first number of picked positions, one of any number
     assert graphs.frame_count == 2
+
+
+@pytest.mark.parametrize("pick", [everywhere, last])
+def test_any_pick_is_the_same(pick):
+    batch, compiled = documents(ROWS, LENGTH), decoder_of()
+    compiled.compiled = CompiledPass(compiled, (ROWS, LENGTH), "eager")
+    found, expected = (
+        decoder(batch.tokens, batch.positions, batch.documents, pick=pick).detach()
+        for decoder in (compiled, decoder_of())
+    )
+    torch.testing.assert_close(found, expected)
 
 
 def test_dropout_is_in_the_graph():

@@ -39,7 +39,8 @@ class CompiledPass:
     def __call__(self, x: Hidden, offered: Offered, positions: Positions, documents: Documents, pick: Pick) -> Hidden:
         """Normalised hidden states where `pick` takes them."""
         grid = torch.arange(positions.numel(), device=positions.device).view(positions.shape)
-        return self._run(x, offered, positions, documents, pick(grid))
+        places = pick(grid)
+        return self._run(x, offered, positions, documents, places.flatten()).unflatten(0, places.shape)
 
 
 @final
