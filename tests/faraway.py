@@ -94,11 +94,13 @@ def _computed(func, args, kwargs):
 def _refuse_mixed(func, args, tensors, far):
     if func in _COPIES or len(far) in (0, len(tensors)):
         return
+    near = [tensor for tensor in tensors if not isinstance(tensor, Far)]
     if func in _INDEXING and isinstance(args[0], Far):
-        return
-    if near := [tensor for tensor in tensors if not isinstance(tensor, Far) and tensor.ndim]:
+        near = [tensor for tensor in args[2:3] if not isinstance(tensor, Far)]  # places may be here, values may not
+    written_here = func._schema.is_mutable and not isinstance(args[0], Far)
+    if written_here or any(tensor.ndim for tensor in near):
         shapes = [tuple(tensor.shape) for tensor in near]
-        raise MixedDevices(f"{func}: {len(far)} tensors are far away, {len(near)} are not: {shapes}")
+        raise MixedDevices(f"{func}: {len(far)} tensors are far away, these are not: {shapes}")
 
 
 def _first_is_far(func, args, far):
