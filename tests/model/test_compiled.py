@@ -56,6 +56,14 @@ def test_any_pick_is_the_same(pick):
     torch.testing.assert_close(found, expected)
 
 
+def test_rows_that_attend_in_blocks_are_compiled_whole():
+    batch, compiled = documents(2, 256), decoder_of().train()
+    batch = replace(batch, positions=batch.positions % 64, documents=torch.arange(256).expand(2, -1) // 64)
+    compiled.compiled = CompiledPass(compiled, (2, 256), "eager")
+    losses = [NextToken().losses(decoder, batch)["truth"].detach() for decoder in (compiled, decoder_of().train())]
+    torch.testing.assert_close(*losses)
+
+
 def test_dropout_is_in_the_graph():
     decoder, graphs = decoder_of().train(), CompileCounter()
     decoder.dropout.p = 0.5

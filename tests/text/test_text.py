@@ -109,10 +109,10 @@ def test_every_token_of_plain_text_counts():
 def test_packing_loses_no_token_and_fits(tmp_path):
     written, length = corpus(tmp_path, count=200, longest=50), 32
     packed = PackedCorpus(written, length, 0.1)
-    stretches = [piece for row in packed.rows for piece in row]
+    stretches = [piece for (row,) in packed.rows for piece in row]
     assert sorted(stretches) == sorted(pieces(written.starts, length))
     assert sum(count for _, count in stretches) == written.size.tokens
-    assert all(sum(count for _, count in row) <= length for row in packed.rows)
+    assert all(sum(count for _, count in row) <= length for (row,) in packed.rows)
     assert written.size.tokens / (len(packed) * length) > 0.95
 
 
@@ -120,7 +120,7 @@ def test_a_row_holds_its_documents_side_by_side(tmp_path):
     written = corpus(tmp_path)
     packed = PackedCorpus(written, 64, 0.25)
     batch = packed.batch(range(len(packed)))
-    for index, row in enumerate(packed.rows):
+    for index, (row,) in enumerate(packed.rows):
         at = 0
         for number, (first, count) in enumerate(row):
             here = slice(at, at + count)
@@ -182,3 +182,14 @@ def test_a_tokenizer_that_cuts_or_pads_does_neither_here(tmp_path):
     inner.enable_padding(length=50)
     inner.save(str(path))
     assert Tokenizer.load(tmp_path).encode("Der Mann geht in den Wald") == TOKENIZER.encode("Der Mann geht in den Wald")
+
+
+def test_documents_keep_within_the_blocks_of_a_row(tmp_path):
+    rows = PackedCorpus(corpus(tmp_path / "corpus", count=200, longest=40), 64, 0.5, block=16)
+    batch = rows.batch(range(len(rows)))
+    for border in (16, 32, 48):
+        before, after = batch.documents[:, border - 1], batch.documents[:, border]
+        assert ((before != after) | (before < 0)).all()
+    whole = PackedCorpus(rows.corpus, 64, 0.5)
+    assert (batch.documents >= 0).sum() == (whole.batch(range(len(whole))).documents >= 0).sum()
+    assert sorted(batch.tokens[batch.documents >= 0].tolist()) == sorted(rows.corpus.tokens.tolist())

@@ -92,6 +92,11 @@ class Data(Strict):
     prompt_weight: Share | None = Field(
         default=None, description="What a token that is not the answer counts here; data.prompt_weight if not said."
     )
+    block_length: Count | None = Field(
+        default=None,
+        description="No document crosses a multiple of so many tokens in a row, and longer ones are cut; the whole row "
+        "if not said. A quarter of data.sequence_length trains faster where documents are short.",
+    )
     reply_weight: float = Field(
         default=0.0,
         ge=0,
@@ -153,6 +158,9 @@ class Corpora(Strict):
         for task in ("translation", "summarization", "text"):
             if (data := getattr(self, task)) and data.reply_weight:
                 raise ValueError(f"{task}.reply_weight: replies are told apart in dialogue")
+        for task, data in self.tasks.items():
+            if data.block_length and self.sequence_length % data.block_length:
+                raise ValueError(f"{task}.block_length: {data.block_length} does not divide {self.sequence_length}")
         if not self.examined:
             raise ValueError("no task has a test; give translation.test, summarization.test or dialogue.test")
         return self

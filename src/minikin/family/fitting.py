@@ -115,7 +115,8 @@ def _replying(site: Site) -> Replying | None:
 def _packed(site: Site, data: Data, folder: Path) -> PackedCorpus:
     weight = site.recipe.data.prompt_weight if data.prompt_weight is None else data.prompt_weight
     told_apart = data.reply_weight > 0
-    return PackedCorpus(Corpus(folder), site.recipe.data.sequence_length, weight, told_apart=told_apart)
+    length = site.recipe.data.sequence_length
+    return PackedCorpus(Corpus(folder), length, weight, told_apart=told_apart, block=data.block_length)
 
 
 def _has_written(site: Site, name: str) -> bool:

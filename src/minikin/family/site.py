@@ -113,7 +113,10 @@ def distilled_key(site: Site, name: str) -> str:
     """Key of a training: its data, shape, optimization, parent and teacher."""
     recipe, member = site.recipe, site.recipe.member[name]
     proportions = {
-        task: (data.share, data.prompt_weight, data.reply_weight, *(weighed.weight for weighed in data.train))
+        task: (
+            (data.share, data.prompt_weight, data.reply_weight, data.block_length),
+            *(weighed.weight for weighed in data.train),
+        )
         for task, data in recipe.data.tasks.items()
     }
     told = {

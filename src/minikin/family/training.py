@@ -89,7 +89,7 @@ def _run(site: Site, training: Training, candidates: Candidates) -> Run:
         batch_tokens=training.rows.batch_tokens,
         held_out=held_out(site),
         offer=lambda decoder, point: candidates.offer(decoder, point.step, point.held_out),
-        look_every=max(1, training.steps // _LOOKS),
+        look_every=-(-training.steps // _LOOKS),
         save_seconds=site.recipe.checkpoint_seconds,
         dtype=products_dtype(site.recipe.precision, site.device),
         seed=site.recipe.seed,

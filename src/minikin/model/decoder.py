@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from minikin.base.shapes import Documents, Hidden, Logits, Mask, PerLayerInput, Positions, Tokens
+from minikin.model.blocks import Part, cut_rows, in_blocks
 from minikin.model.cache import Cache, LayerCache
 from minikin.model.config import FULL, SLIDING, Config
 from minikin.model.layers import Attention, FeedForward, KeyValues, Sight, inverse_frequencies, rotation_at
@@ -140,8 +141,8 @@ class Decoder(nn.Module):
     ) -> list[Hidden]:
         """The residual stream after every layer, given what it is before the first; the last where picked."""
         sights = {
-            kind: Sight(rotation=rotation_at(positions, self.frequencies[kind]), mask=mask)
-            for kind, mask in self._masks(positions, documents, cache).items()
+            kind: Sight(rotation=rotation_at(positions, self.frequencies[kind]), parts=parts)
+            for kind, parts in self._parts(positions, documents, cache).items()
         }
         states: list[Hidden] = []
         told: dict[str, KeyValues] = {}
@@ -169,11 +170,22 @@ class Decoder(nn.Module):
         cap = self.config.final_logit_softcapping
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
-    def _masks(self, positions: Positions, documents: Documents, cache: Cache | None) -> dict[str, Mask]:
-        key_positions, key_documents = positions, documents
+    def _parts(self, positions: Positions, documents: Documents, cache: Cache | None) -> dict[str, tuple[Part, ...]]:
+        """For each type of layer, the rows and what they may look at."""
         if cache is not None:
             cache.extend(positions, documents)
-            key_positions, key_documents = cache.positions, cache.documents
+            masks = self._masks(positions, documents, cache.positions, cache.documents)
+            return {kind: (Part(rows=None, length=positions.shape[1], mask=mask),) for kind, mask in masks.items()}
+        parts: dict[str, tuple[Part, ...]] = dict.fromkeys(self.config.layer_types, ())
+        for rows, length in cut_rows(documents):
+            places, owners = in_blocks(positions, rows, length), in_blocks(documents, rows, length)
+            for kind, mask in self._masks(places, owners, places, owners).items():
+                parts[kind] += (Part(rows=rows, length=length, mask=mask),)
+        return parts
+
+    def _masks(
+        self, positions: Positions, documents: Documents, key_positions: Positions, key_documents: Documents
+    ) -> dict[str, Mask]:
         distance = positions[:, :, None] - key_positions[:, None, :]
         visible = (documents[:, :, None] == key_documents[:, None, :]) & (distance >= 0)
         masks = {FULL: visible, SLIDING: visible & (distance < self.config.sliding_window)}

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from minikin.base.shapes import Hidden, Keys, Mask, Positions, Values
-from minikin.model.attention import attended
+from minikin.base.shapes import Hidden, Keys, Positions, Values
+from minikin.model.blocks import Part, attended_in_parts
 from minikin.model.cache import LayerCache
 from minikin.model.config import FULL, Config
 from minikin.model.linear import Linear
@@ -32,10 +32,13 @@ KeyValues = tuple[Keys, Values]
 
 @dataclass(frozen=True, kw_only=True)
 class Sight:
-    """What layers of one type see with: the rotation of every position, and which positions it may look at."""
+    """What layers of one type see with: the rotation of every position, and which positions it may look at.
+
+    `parts` are the batch's rows, whole or in blocks, each with its mask.
+    """
 
     rotation: Rotation
-    mask: Mask
+    parts: tuple[Part, ...]
 
 
 @final
@@ -65,7 +68,7 @@ class Attention(nn.Module):
             key = rotate(self.k_norm(self._heads(self.k_proj(x))), sight.rotation).transpose(1, 2)
             value = normalized(self._heads(self.v_proj(x)), self.eps).transpose(1, 2)
             told[self.kind] = (key, value) if cache is None else cache.extended(key, value)
-        mixed = attended(query, *told[self.kind], sight.mask)
+        mixed = attended_in_parts(query, *told[self.kind], sight.parts)
         return mixed.transpose(1, 2).flatten(2)
 
     def _heads(self, x: Tensor) -> Tensor:

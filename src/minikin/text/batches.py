@@ -5,11 +5,9 @@ cut into pieces of a row's length; no token is lost. There is no reader's state 
 the same in whatever order steps are asked for.
 """
 
-from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import final
 
 import numpy
@@ -21,9 +19,7 @@ from minikin.base.errors import DataError
 from minikin.base.seeds import numpy_generator
 from minikin.base.shapes import Documents, Positions, Tokens, Weights
 from minikin.text.corpus import Corpus
-
-Piece = tuple[int, int]  # first token in the corpus, and how many
-Row = tuple[Piece, ...]
+from minikin.text.packing import Block, batched, pack, pieces, placed
 
 _LONGEST_CYCLE = 200_000
 _LOOK_BACK = 50  # rows looked through for each row that is wanted of a task
@@ -53,16 +49,27 @@ class Batch:
 class PackedCorpus:
     """A corpus as rows of `length` tokens. Tokens that are not the answer count `prompt_weight`.
 
-    With `told_apart`, its answers are replies that are to be told from others.
+    With `told_apart`, its answers are replies that are to be told from others. A row is made of blocks of `block`
+    tokens, and no document reaches from one into the next: attention over short documents then costs less.
 
     If they count nothing, pieces without an answer have nothing to teach and are left out; raises DataError if no
     piece has one.
     """
 
-    def __init__(self, corpus: Corpus, length: int, prompt_weight: float, *, told_apart: bool = False) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        length: int,
+        prompt_weight: float,
+        *,
+        told_apart: bool = False,
+        block: int | None = None,
+    ) -> None:
         self.corpus, self.length, self.prompt_weight, self.told_apart = corpus, length, prompt_weight, told_apart
-        stretches = pieces(corpus.starts, length)
-        self.rows = pack([piece for piece in stretches if prompt_weight or corpus.answers_in(*piece)], length)
+        self._block = block or length
+        stretches = pieces(corpus.starts, self._block)
+        blocks = pack([piece for piece in stretches if prompt_weight or corpus.answers_in(*piece)], self._block)
+        self.rows = list(batched(blocks, length // self._block))
         if not self.rows:
             raise DataError(f"{corpus.name}: no document has an answer to learn; check its records")
 
@@ -82,14 +89,13 @@ class PackedCorpus:
         stacked = (torch.stack(parts) for parts in zip(*rows, strict=True))
         return Batch(**dict(zip(_FIELDS, stacked, strict=True)))
 
-    def _row(self, row: Row, prompt_weight: float) -> tuple[Tensor, ...]:
+    def _row(self, row: Sequence[Block], prompt_weight: float) -> tuple[Tensor, ...]:
         tokens = numpy.zeros(self.length + 1, dtype=numpy.int64)
         weights = numpy.zeros(self.length, dtype=numpy.float32)
         positions = numpy.zeros(self.length, dtype=numpy.int64)
         documents = numpy.full(self.length, -1, dtype=numpy.int64)
         replies = numpy.zeros(self.length, dtype=numpy.bool_)
-        at = 0
-        for number, (first, count) in enumerate(row):
+        for number, (at, (first, count)) in enumerate(placed(row, self._block)):
             here = slice(at, at + count)
             tokens[here] = self.corpus.tokens[first : first + count]
             # what a token is asked for is its successor, so the successor decides what it counts
@@ -98,7 +104,6 @@ class PackedCorpus:
             replies[at : at + count - 1] = answered & self.told_apart
             positions[here] = numpy.arange(count)
             documents[here] = number
-            at += count
         arrays = (tokens[:-1], tokens[1:], weights, positions, documents, replies)
         return tuple(torch.from_numpy(array) for array in arrays)
 
@@ -198,40 +203,6 @@ def apportioned(shares: Sequence[float]) -> tuple[NDArray[numpy.int64], NDArray[
         turns.append(int(counts[owner]))
         counts[owner] += 1
     return numpy.asarray(owners), numpy.asarray(turns)
-
-
-def pieces(starts: NDArray[numpy.int64], length: int) -> list[Piece]:
-    """Documents as stretches of at most `length` tokens."""
-    return [
-        (first, min(length, int(end) - first))
-        for start, end in pairwise(starts)
-        for first in range(int(start), int(end), length)
-    ]
-
-
-def pack(stretches: Sequence[Piece], length: int) -> list[Row]:
-    """Best fit, longest first: each stretch goes where it leaves the least room."""
-    rows: list[list[Piece]] = []
-    rooms: list[int] = []  # sorted; which rows have a room is in `having`
-    having: dict[int, list[int]] = {}
-    for stretch in sorted(stretches, key=lambda piece: (-piece[1], piece[0])):
-        at = bisect_left(rooms, stretch[1])
-        if at == len(rooms):
-            row, room = len(rows), length
-            rows.append([])
-        else:
-            room = rooms[at]
-            row = having[room].pop()
-            if not having[room]:
-                del having[room]
-                rooms.pop(at)
-        rows[row].append(stretch)
-        left = room - stretch[1]
-        if left not in having:
-            having[left] = []
-            insort(rooms, left)
-        having[left].append(row)
-    return [tuple(row) for row in rows]
 
 
 @lru_cache(maxsize=16)

@@ -1,0 +1,66 @@
+"""Rows that are looked at in blocks give what whole rows give; only rows whose documents end at borders are."""
+
+import pytest
+import torch
+from fakes import SHAPES, decoder_of
+
+from minikin.model import blocks
+from minikin.model.blocks import cut_rows
+
+LONG = [60, 60, 16]  # lengths of documents; quarters are 34 long
+
+
+def row(lengths):
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    documents = torch.cat([torch.full((length,), number) for number, length in enumerate(lengths)])
+    return positions, documents
+
+
+def rows(*kinds):
+    """Rows of 136 tokens of these documents."""
+    positions, documents = (torch.stack(parts) for parts in zip(*map(row, kinds), strict=True))
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(6, 300, positions.shape, generator=generator), positions, documents
+
+
+@pytest.fixture(autouse=True)
+def _short_rows_count(monkeypatch):
+    monkeypatch.setattr(blocks, "_LEAST", 8)
+
+
+ALIGNED = [10, 20, 4, 34, 5, 29, 1, 33]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_in_blocks_as_whole(shape, monkeypatch):
+    decoder = decoder_of(SHAPES[shape])
+    given = rows(LONG, ALIGNED, LONG, ALIGNED, ALIGNED)
+    assert [size for _, size in cut_rows(given[2])] == [34, 136]
+    cut = decoder(*given)
+    (gradient,) = torch.autograd.grad(cut.square().sum(), decoder.embed_tokens.weight)
+    monkeypatch.setattr(blocks, "_LEAST", 1000)
+    assert cut_rows(given[2]) == [(None, 136)]
+    whole = decoder(*given)
+    torch.testing.assert_close(cut, whole, atol=1e-5, rtol=1e-5)
+    (expected,) = torch.autograd.grad(whole.square().sum(), decoder.embed_tokens.weight)
+    torch.testing.assert_close(gradient, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_only_rows_whose_documents_end_at_all_borders_are_cut():
+    *_, documents = rows(LONG, ALIGNED, [33, 2, 33, 34, 34], ALIGNED)
+    (short, length), (long, time) = cut_rows(documents)
+    assert (short.tolist(), length) == ([1, 3], 34)
+    assert (long.tolist(), time) == ([0, 2], 136)
+
+
+def test_padding_reaches_over_borders_without_harm():
+    _, positions, documents = rows([30, 106])
+    documents[0, 30:] = -1
+    assert cut_rows(documents)[0][0].tolist() == [0]
+    assert positions.shape == documents.shape
+
+
+def test_rows_that_have_no_quarters_stay_whole():
+    *_, documents = rows([136])
+    assert cut_rows(documents) == [(None, 136)]
+    assert cut_rows(documents[:, :135]) == [(None, 135)]
