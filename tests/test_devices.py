@@ -88,7 +88,7 @@ def test_what_mixes_devices_is_refused():
     with pytest.raises(MixedDevices):
         torch.tensor(0.0).add_(there.sum())
     with pytest.raises(MixedDevices):
-        there[torch.tensor([0])] = torch.ones(1)
+        there[torch.tensor([0, 1])] = torch.ones(2)
     with pytest.raises(MixedDevices):
         here[torch.tensor([0], device=FAR)]
     with pytest.raises(TypeError):
