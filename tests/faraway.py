@@ -77,8 +77,11 @@ def faraway():
 
 
 def _computed(func, args, kwargs):
-    tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+    leaves = pytree.tree_leaves((args, kwargs))
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     far = [tensor for tensor in tensors if isinstance(tensor, Far)]
+    if far and any(isinstance(leaf, torch.Generator) for leaf in leaves):
+        raise MixedDevices(f"{func}: a generator of the CPU draws on the CPU only")
     _refuse_mixed(func, args, tensors, far)
     asked = kwargs.get("device")
     here = {**kwargs, "device": torch.device("cpu")} if asked is not None and _is_far(asked) else kwargs
