@@ -142,6 +142,15 @@ def test_planned_members_meet_their_budgets_in_time(path):
             assert 0.95 * member.memory <= found.memory_ratio <= member.memory
 
 
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_planned_members_keep_what_they_promise_to_cost(path):
+    recipe = read_recipe(path)
+    for name, planned in plan(recipe).items():
+        promise = recipe.member[name].promise
+        assert promise.compute is None or planned.compute_ratio <= promise.compute
+        assert promise.memory is None or planned.memory_ratio <= promise.memory
+
+
 @pytest.mark.parametrize("vocab_size", [512, 2048, 8192, 65536])
 @pytest.mark.parametrize(("compute", "memory"), [(1 / 2, 1 / 4), (1 / 5, 1 / 10), (0.9, 0.9)])
 def test_no_budget_is_ever_exceeded(vocab_size, compute, memory):

@@ -76,3 +76,14 @@ def test_a_metric_that_is_missed_is_missed_whatever_another_says():
     assert (found.verdict, found.reason) == ("missed", "")
     found = quality_promise("dialogue", 0.5, kept | {"reply_f1": interval(0.9)}, too_close=["hits@1"])
     assert (found.verdict, found.reason) == ("undecided", "the first member's hits@1 is too close to chance to compare")
+
+
+def test_a_training_on_a_gpu_tells_its_utilisation(html):
+    assert "MFU" not in html
+    family = report()
+    full = family.members["full"]
+    training = replace(full.training, tokens_per_second=123456.0, mfu=0.25)
+    family.members["full"] = replace(full, training=training)
+    shown = page(replace(family, how={"mfu": "a share of a peak"}, machine={**family.machine, "accelerator": "abacus"}))
+    for said in ("<td>123,456</td>", "<td>25.0 %</td>", "<td>–</td>", "MFU: a share of a peak.", "torch 2, abacus"):
+        assert said in shown

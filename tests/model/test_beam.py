@@ -8,6 +8,7 @@ import torch
 from fakes import SHAPES, TINY, decoder_of
 from transformers import AutoModelForCausalLM
 
+from minikin.base.device import CPU
 from minikin.model.beam import beam_search
 from minikin.model.cache import Cache
 from minikin.model.checkpoint import save
@@ -147,7 +148,7 @@ def test_a_cache_that_is_rearranged_is_one_that_is_reordered():
     said, rows = torch.tensor([[20], [21], [22], [23]]), torch.tensor([1, 0, 3, 3])
 
     def after(change):
-        cache = Cache.empty(TINY, 4)
+        cache = Cache.empty(TINY, 4, CPU)
         decoder(tokens, positions, owners, cache, last)
         decoder(said, positions[:, -1:] + 1, owners[:, :1], cache, last)
         return decoder(said, positions[:, -1:] + 2, owners[:, :1], change(cache), last)

@@ -7,6 +7,7 @@ import torch
 from fakes import SHAPES, TINY, decoder_of, documents
 from transformers import AutoModelForCausalLM
 
+from minikin.base.device import CPU
 from minikin.model.cache import Cache
 from minikin.model.checkpoint import save
 from minikin.model.generate import generate, last, reply_log_probabilities
@@ -57,7 +58,7 @@ def test_decoding_by_pieces_equals_one_pass(config):
     decoder = decoder_of(config)
     tokens, positions, owners = one_document(2, 40)
     whole = decoder.logits(decoder(tokens, positions, owners))
-    cache = Cache.empty(config, 2)
+    cache = Cache.empty(config, 2, CPU)
     stretches = [slice(0, 17), slice(17, 18), slice(18, 19), slice(19, 40)]
     parts = [decoder.logits(decoder(tokens[:, s], positions[:, s], owners[:, s], cache)) for s in stretches]
     torch.testing.assert_close(torch.cat(parts, 1), whole, atol=2e-5, rtol=1e-5)

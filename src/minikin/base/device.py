@@ -1,4 +1,4 @@
-"""The machine a model runs on: threads, memory behaviour of the allocator, and a description for reports."""
+"""The machine a model runs on: device, threads, memory behaviour of the allocator, and a description for reports."""
 
 import ctypes
 import os
@@ -12,6 +12,7 @@ import psutil
 import torch
 from torch.utils import deterministic
 
+from minikin.base.errors import DeviceError
 from minikin.base.memory import give_back_code
 
 # glibc gives buffers above its mmap threshold back to the kernel at every free; a training step then
@@ -21,12 +22,16 @@ _KEPT_BYTES = 1 << 30
 # without one of these, products in bfloat16 are emulated and slower than in float32
 _NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 
+CPU = torch.device("cpu")
+
 Precision = Literal["auto", "float32", "bfloat16"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+Compiling = Literal["auto", "on", "off"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a measurement was made on."""
+    """What a measurement was made on; `accelerator` is empty if everything was computed on the processor."""
 
     processor: str
     threads: int
@@ -34,16 +39,39 @@ class Machine:
     system: str
     python: str
     torch: str
+    accelerator: str = ""
 
 
-def prepare(threads: int | None = None) -> None:
-    """Make ready to train: the threads (all cores if None), the allocator, and deterministic algorithms."""
+def device_of(asked: DeviceName) -> torch.device:
+    """Where members are trained and examined; "auto" takes a CUDA device if there is one.
+
+    Raises DeviceError if one is asked for and there is none.
+    """
+    there = torch.cuda.is_available()
+    if asked == "cuda" and not there:
+        raise DeviceError(
+            f'device is cuda, but PyTorch {torch.__version__} finds none here; say device = "cpu", or install a driver '
+            "and a PyTorch built for it"
+        )
+    return torch.device("cuda") if there and asked != "cpu" else CPU
+
+
+def compiles(asked: Compiling, device: torch.device) -> bool:
+    """Whether training passes are compiled; "auto" does where it gains: not on a processor."""
+    return device.type != "cpu" if asked == "auto" else asked == "on"
+
+
+def prepare(threads: int | None = None, device: torch.device = CPU) -> None:
+    """Make ready to train: the threads (all cores if None), the allocator, and deterministic algorithms on the CPU.
+
+    Elsewhere they would refuse sums that have no fixed order; a resumed training is then the same up to that order.
+    """
     torch.set_num_threads(threads or _cores())
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
-    torch.use_deterministic_algorithms(mode=True)
+    torch.use_deterministic_algorithms(mode=device.type == "cpu")
     # every buffer of ours is written before it is read
     deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -58,15 +86,15 @@ def prepare_to_answer(threads: int | None = None) -> None:
     give_back_code()
 
 
-def products_dtype(precision: Precision) -> torch.dtype:
-    """What matrix products are made in while training; "auto" takes bfloat16 where the processor multiplies it."""
+def products_dtype(precision: Precision, device: torch.device = CPU) -> torch.dtype:
+    """What matrix products are made in while training; "auto" takes bfloat16 where the device multiplies it."""
     if precision == "auto":
-        return torch.bfloat16 if _NATIVE_BFLOAT16 & _processor_flags() else torch.float32
+        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
     return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
 
 
-def describe() -> Machine:
-    """The machine this process runs on."""
+def describe(device: torch.device = CPU) -> Machine:
+    """The machine this process runs on, and the device that it computes on."""
     return Machine(
         processor=_processor_name(),
         threads=torch.get_num_threads(),
@@ -74,7 +102,19 @@ def describe() -> Machine:
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         torch=torch.__version__,
+        accelerator=device_name(device),
     )
+
+
+def device_name(device: torch.device) -> str:
+    """What an accelerator is called; nothing for the processor."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(_NATIVE_BFLOAT16 & _processor_flags())
 
 
 def _cores() -> int:

@@ -7,6 +7,7 @@ MinikinError
 ├── TokenizerError    a tokenizer file is missing or not of our kind
 ├── DecodingError     settings of how answers are written contradict each other
 ├── CheckpointError   a model directory or a saved state is missing, damaged or of another shape
+├── DeviceError       the recipe asks for a device that is not there
 ├── TrainingError     training cannot go on
 ├── ExportError       a member cannot be written for another engine, or that engine is missing
 ├── StorageError      the disk refuses: full, read-only, no permission
@@ -45,6 +46,10 @@ class DecodingError(MinikinError):
 
 class CheckpointError(MinikinError):
     """A model directory or a saved state is missing, damaged or of another shape."""
+
+
+class DeviceError(MinikinError):
+    """The recipe asks for a device that is not there."""
 
 
 class TrainingError(MinikinError):

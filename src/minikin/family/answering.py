@@ -15,7 +15,7 @@ from minikin.measure.examine import examine
 from minikin.measure.records import Answer
 from minikin.measure.select import Select, by_likelihood, by_likeness
 from minikin.measure.tasks import Question, questions, selections, with_complexity
-from minikin.model.checkpoint import load
+from minikin.model.checkpoint import load, placed
 from minikin.ship.rounding import as_in_file
 from minikin.text.records import Dialogue, Record
 from minikin.text.tokenizer import Tokenizer
@@ -33,6 +33,7 @@ def examine_member(site: Site, name: str, kind: str | None = None) -> None:
     if kind is not None:
         decoder, size = as_in_file(decoder, kind)
         facts, title = facts | {"bytes": size}, f"{name} in {kind}"
+    decoder = placed(decoder, site.device)
     with site.results.fresh(answers_name(name, kind), answers_key(site, name, kind), facts) as folder:
         lines = []
         for exam, asked in test_questions(recipe, site.exams):

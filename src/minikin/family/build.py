@@ -85,8 +85,9 @@ def evaluate_on(recipe: Recipe, root: Path, data: Sequence[Path], out: Path, log
 
 
 def _site(recipe: Recipe, out: Path, log: Log) -> Site:
-    prepare(recipe.threads or None)
-    return Site(recipe=recipe, planned=plan(recipe), store=Store(out), log=log)
+    site = Site(recipe=recipe, planned=plan(recipe), store=Store(out), log=log)
+    prepare(recipe.threads or None, site.device)
+    return site
 
 
 def _evaluated(site: Site) -> FamilyReport:

@@ -8,6 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from minikin import __version__
+from minikin.base.device import device_name
 from minikin.base.files import write_text
 from minikin.family.site import Site, data_key, teacher_of
 from minikin.measure.records import MemberReport
@@ -38,6 +39,7 @@ def provenance(site: Site, name: str, reached: Reached, mixture: Mixture, gap: d
         "tokens": tokens,
         "training_flops": site.planned[name].training_flops_per_token * tokens,
         "seconds": reached.seconds,
+        "device": device_name(site.device),
         "epochs": mixture.epochs(reached.steps),
         "gap": gap,
         "curve": [asdict(point) for point in reached.curve],

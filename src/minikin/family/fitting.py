@@ -3,13 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+from minikin.base.device import compiles
 from minikin.base.seeds import torch_generator
 from minikin.family.corpora import Data
 from minikin.family.learning import Optimization
 from minikin.family.origin import origin_folder
 from minikin.family.recipe import Member
 from minikin.family.site import Site, corrector_of, teacher_of, written_name
-from minikin.model.checkpoint import in_memory, load
+from minikin.model.checkpoint import in_memory, load, placed
+from minikin.model.compiled import CompiledPass
 from minikin.model.decoder import Decoder, initialized
 from minikin.shrink.choose import Kept, choose
 from minikin.shrink.cut import cut
@@ -30,14 +32,23 @@ def beginning(site: Site, name: str, member: Member, mixture: Mixture) -> tuple[
     """A decoder to be trained, and what it kept of its parent."""
     config = site.planned[name].config
     if member.origin is not None:
-        return in_memory(adopted(site, member.origin, name)), None
+        return ready(site, in_memory(adopted(site, member.origin, name)), mixture), None
     if member.parent is None:
-        return initialized(config, torch_generator(site.recipe.seed, "weights", name)), None
-    parent = load(site.store.folder(member.parent)).eval()
+        drawn = initialized(config, torch_generator(site.recipe.seed, "weights", name))
+        return ready(site, drawn, mixture), None
+    parent = placed(load(site.store.folder(member.parent)).eval(), site.device)
     samples = member.distill.importance_samples if member.distill else _IMPORTANCE_SAMPLES
     scores = importance(parent, (mixture.batch(step) for step in range(max(1, samples // mixture.batch_rows))))
     kept = choose(scores, parent.config, config)
-    return cut(parent, config, kept), kept
+    return ready(site, cut(parent, config, kept), mixture), kept
+
+
+def ready(site: Site, decoder: Decoder, rows: Mixture) -> Decoder:
+    """A decoder on the site's device, with its passes over a training's batches compiled if the recipe says so."""
+    decoder = placed(decoder, site.device)
+    if compiles(site.recipe.compile, site.device):
+        decoder.compiled = CompiledPass(decoder, (rows.batch_rows, rows.length))
+    return decoder
 
 
 def adopted(site: Site, origin: str, name: str) -> Decoder:
@@ -45,12 +56,12 @@ def adopted(site: Site, origin: str, name: str) -> Decoder:
     return load(origin_folder(origin), site.planned[name].config).eval()
 
 
-def objective(site: Site, member: Member, kept: Kept | None) -> Objective:
+def objective(site: Site, member: Member, kept: Kept | None, rows: Mixture) -> Objective:
     """The data's next tokens, or the teacher's view of them."""
     if member.distill is None:
         return NextToken(replying=_replying(site))
     assert kept is not None
-    teacher = load(site.store.folder(teacher_of(member))).eval()
+    teacher = ready(site, load(site.store.folder(teacher_of(member))).eval(), rows)
     return Distill(
         teacher=Teacher(decoder=teacher, kept_hidden=kept.hidden),
         truth_share=member.distill.truth_share,
@@ -60,9 +71,9 @@ def objective(site: Site, member: Member, kept: Kept | None) -> Objective:
     )
 
 
-def corrected_by(site: Site, member: Member) -> Objective:
+def corrected_by(site: Site, member: Member, rows: Mixture) -> Objective:
     """The teacher's view of a member's own answers; their words are nobody's truth."""
-    teacher = load(site.store.folder(corrector_of(member))).eval()
+    teacher = ready(site, load(site.store.folder(corrector_of(member))).eval(), rows)
     return Distill(teacher=Teacher(decoder=teacher, kept_hidden=()), truth_share=0.0, replying=_replying(site))
 
 

@@ -18,10 +18,14 @@ def training(site: Site, name: str) -> Training:
     epochs = Counter[str]()
     for phase in phases:
         epochs.update(phase["epochs"])
+    tokens, flops, seconds = (sum(phase[told] for phase in phases) for told in ("tokens", "training_flops", "seconds"))
+    on_gpu = bool(tokens) and all(phase.get("device") for phase in phases)
     return Training(
-        tokens=sum(phase["tokens"] for phase in phases),
-        flops=sum(phase["training_flops"] for phase in phases),
-        seconds=sum(phase["seconds"] for phase in phases),
+        tokens=tokens,
+        flops=flops,
+        seconds=seconds,
+        tokens_per_second=round(tokens / seconds, 1) if seconds else 0.0,
+        mfu=flops / seconds / site.recipe.hardware.flops_per_second if on_gpu and seconds else None,
         objective=", ".join(_told(phases)),
         curve=tuple(_curve(phases)),
         gap=facts["gap"],

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from minikin.base.device import Compiling, DeviceName
 from minikin.family.corpora import Corpora
 from minikin.family.decodings import Decodings
 from minikin.family.fields import MAX_POSITIONS, Count, Ratio, Share, Strict
@@ -153,7 +154,13 @@ class Recipe(Strict):
     seed: int = Field(default=1, ge=0, description="All chance follows from it.")
     threads: int = Field(default=0, ge=0, description="Threads to compute with; 0 for all cores.")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
-        default="auto", description="Matrix products while training; auto is bfloat16 where the processor has it."
+        default="auto", description="Matrix products while training; auto is bfloat16 where the device has it."
+    )
+    device: DeviceName = Field(
+        default="auto", description="Where members are trained and examined; auto is a CUDA device if there is one."
+    )
+    compile: Compiling = Field(
+        default="auto", description="Whether training passes are compiled; auto does on CUDA, where it gains."
     )
     checkpoint_seconds: float = Field(default=60.0, ge=0, description="Save a training's state this often.")
     data: Corpora

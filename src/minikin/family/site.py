@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 
+import torch
+
+from minikin.base.device import device_of
 from minikin.base.files import digest
 from minikin.base.log import Log
 from minikin.family.corpora import NamedSource
@@ -43,6 +46,11 @@ class Site:
     log: Log
     brought: Brought | None = None
     _known: dict[str, str] = field(default_factory=dict[str, str], init=False)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where members are trained and examined: no part of any key, for it changes no more than the order of sums."""
+        return device_of(self.recipe.device)
 
     @property
     def exams(self) -> tuple[Exam, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from minikin.base.files import write_json, write_text
 from minikin.family.card import CARD, card, untrained_provenance
-from minikin.family.fitting import adopted, beginning, corrected_by, mixture, objective
+from minikin.family.fitting import adopted, beginning, corrected_by, mixture, objective, ready
 from minikin.family.learning import OnPolicy, Optimization
 from minikin.family.origin import origin_folder
 from minikin.family.site import Site, corrector_of, data_key, distilled_key, distilled_name, member_key
@@ -73,7 +73,7 @@ def _fitted(site: Site, name: str, optimization: Optimization, artifact: str) ->
         artifact=artifact,
         key=distilled_key(site, name),
         decoder=decoder,
-        objective=objective(site, member, kept),
+        objective=objective(site, member, kept, rows),
         optimization=optimization,
         rows=rows,
         steps=steps_of(optimization, rows),
@@ -86,7 +86,7 @@ def _corrected(site: Site, name: str, on_policy: OnPolicy) -> tuple[Decoder, dic
     """Let a distilled member answer by itself, and its teacher say what it thinks of every word."""
     member, key = site.recipe.member[name], member_key(site, name)
     rows = mixture(site, name, on_policy)
-    decoder = in_memory(load(site.store.folder(distilled_name(name))))
+    decoder = ready(site, in_memory(load(site.store.folder(distilled_name(name)))), rows)
     own = OwnAnswers(
         student=decoder,
         rows=rows,
@@ -101,7 +101,7 @@ def _corrected(site: Site, name: str, on_policy: OnPolicy) -> tuple[Decoder, dic
         artifact=name,
         key=key,
         decoder=decoder,
-        objective=corrected_by(site, member),
+        objective=corrected_by(site, member, rows),
         optimization=on_policy,
         rows=rows,
         steps=steps_of(on_policy, rows),

@@ -41,16 +41,17 @@ Scores = dict[str, dict[str, Interval]]
 def summarize(site: Site, overlap: dict[str, Overlap], told: dict[str, str]) -> FamilyReport:
     """Score every member, compare it with the first, and measure what it costs; `told` is added to how it was done."""
     answers = {name: _by_task(read_answers(site, name)) for name in site.recipe.member}
-    first, machine = answers[site.recipe.first], describe()
+    first, machine = answers[site.recipe.first], describe(site.device)
     chance = {metric.name: metric.chance(given) for task, given in first.items() for metric in metrics_of(task)}
     too_close = _too_close(_scores(site, first), chance)
+    members = {name: _member(site, name, answers, too_close, machine.threads) for name in site.recipe.member}
     return FamilyReport(
         recipe=site.recipe.name,
         recipe_digest=digest(site.recipe.model_dump_json()),
         machine=asdict(machine),
-        how=_how(site, first) | told,
+        how=_how(site, first) | _utilisation(site, members) | told,
         chance=chance,
-        members={name: _member(site, name, answers, too_close, machine.threads) for name in site.recipe.member},
+        members=members,
         samples=samples(answers),
         overlap=overlap,
     )
@@ -170,6 +171,14 @@ def _how(site: Site, answers: Answers) -> dict[str, str]:
         found["hits@1"] += ", by cosine of conversation and reply" if by_vectors else ", by log-probability a token"
     found["answers"] = _written(site, answers)
     return found
+
+
+def _utilisation(site: Site, members: Mapping[str, MemberReport]) -> dict[str, str]:
+    """What a member's share of a peak is a share of, if one was trained on a GPU."""
+    if all(member.training.mfu is None for member in members.values()):
+        return {}
+    peak = f"{site.recipe.hardware.flops_per_second / 1e12:,.0f} TFLOP/s of {site.recipe.hardware.name}"
+    return {"mfu": f"training operations a second as a share of {peak}; looks at held-out data and saving included"}
 
 
 def _written(site: Site, answers: Answers) -> str:

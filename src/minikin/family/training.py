@@ -91,6 +91,6 @@ def _run(site: Site, training: Training, candidates: Candidates) -> Run:
         offer=lambda decoder, point: candidates.offer(decoder, point.step, point.held_out),
         look_every=-(-training.steps // _LOOKS),
         save_seconds=site.recipe.checkpoint_seconds,
-        dtype=products_dtype(site.recipe.precision),
+        dtype=products_dtype(site.recipe.precision, site.device),
         seed=site.recipe.seed,
     )

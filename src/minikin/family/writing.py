@@ -14,7 +14,7 @@ from minikin.base.seeds import torch_generator
 from minikin.family.site import Site, teacher_of, written_key, written_name
 from minikin.family.supply import training_records
 from minikin.measure.examine import fitted
-from minikin.model.checkpoint import load
+from minikin.model.checkpoint import load, placed
 from minikin.model.decoder import Decoder
 from minikin.model.decoding import decode_batches
 from minikin.text.chat import encode_prompt, messages
@@ -46,7 +46,7 @@ def write_answers(site: Site, name: str) -> None:
         site=site,
         name=name,
         teacher=teacher,
-        decoder=load(site.store.folder(teacher)).eval(),
+        decoder=placed(load(site.store.folder(teacher)).eval(), site.device),
         tokenizer=Tokenizer.load(site.store.folder("data")),
     )
     with site.store.fresh(artifact, written_key(site, name), {"stage": "written"}) as folder:

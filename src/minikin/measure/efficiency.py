@@ -67,7 +67,7 @@ def _read(decoder: Decoder, tokens: torch.Tensor) -> None:
 
 @torch.inference_mode()
 def _write(decoder: Decoder) -> None:
-    cache, token = Cache.empty(decoder.config, 1), torch.tensor([[decoder.config.bos_token_id]])
+    cache, token = Cache.empty(decoder.config, 1, decoder.device), torch.tensor([[decoder.config.bos_token_id]])
     for position in range(_DECODE_TOKENS):
         hidden = decoder(token, torch.tensor([[position]]), torch.zeros_like(token), cache)
         token = decoder.logits(hidden).argmax(-1)

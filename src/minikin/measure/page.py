@@ -42,6 +42,7 @@ def page(report: FamilyReport) -> str:
         marked=marked,
         main_metric=lambda task: metrics_of(task)[0].name,
         parted=parted,
+        utilised=any(member.training.mfu is not None for member in report.members.values()),
         sentence=promise_sentence,
         near=NEAR,
         runs={"sentence": SENTENCE, "document": DOCUMENT},

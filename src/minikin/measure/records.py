@@ -97,7 +97,9 @@ class Training:
     """What building a member took; nothing if it is a checkpoint as it was.
 
     `gap` is held-out minus training loss, a task, at the end; `epochs` how often each source was seen.
-    `dropout` and `weight_decay` are those that the training had.
+    `dropout` and `weight_decay` are those that the training had. `tokens_per_second` and `mfu` count all of `seconds`,
+    looks at held-out data and saving included; `mfu`, model FLOPs utilisation, is the share of the recipe's hardware's
+    peak that training operations make (Chowdhery et al. 2022, "PaLM", appendix B, without attention), on a GPU only.
     """
 
     tokens: int
@@ -109,6 +111,8 @@ class Training:
     epochs: dict[str, float]
     dropout: float = 0.0
     weight_decay: float = 0.0
+    tokens_per_second: float = 0.0
+    mfu: float | None = None
     kept: Kept | None = None
 
 

@@ -33,10 +33,11 @@ def beam_search(
     An answer that runs into `max_tokens` competes with those that ended. `adjust` changes log p (not renormalised).
     One beam is greedy decoding if `length_penalty` ≤ 0; above, it may go on where the likeliest token is an end.
     """
-    start = padded(prompts, decoder.config.pad_token_id)
-    cache = Cache.empty(decoder.config, len(prompts))
+    device = decoder.device
+    start = padded(prompts, decoder.config.pad_token_id, device)
+    cache = Cache.empty(decoder.config, len(prompts), device)
     hidden = decoder(start.tokens, start.positions, start.documents, cache, last)
-    rows, read = torch.arange(len(prompts)).repeat_interleave(beams), start.tokens.shape[1]
+    rows, read = torch.arange(len(prompts), device=device).repeat_interleave(beams), start.tokens.shape[1]
     search = _Search(decoder, start.seen[rows], beams, max_tokens, length_penalty)
     cache, hidden, positions = cache.reordered(rows), hidden[rows], start.positions[rows, -1:] + 1
     while True:
@@ -63,26 +64,27 @@ class _Search:
     """
 
     def __init__(self, decoder: Decoder, seen: Tokens, beams: int, max_tokens: int, length_penalty: float) -> None:
-        count = len(seen) // beams
+        count, device = len(seen) // beams, seen.device
         self.answers: list[list[int]] = [[] for _ in range(count)]
         self.seen = seen  # [prompts × beams, time], padding −1: what was read and said
-        self._ends = torch.zeros(decoder.config.vocab_size, dtype=torch.bool)
-        self._ends[list(decoder.config.eos_token_ids)] = True
+        self._ends = torch.zeros(decoder.config.vocab_size, dtype=torch.bool, device=device)
+        self._end_ids = decoder.config.eos_token_ids
+        self._ends[list(self._end_ids)] = True
         # of each beam all ends may be among the candidates; enough others are left to go on with
-        self._candidates = beams * (1 + len(decoder.config.eos_token_ids))
+        self._candidates = beams * (1 + len(self._end_ids))
         self._beams, self._length_penalty = beams, length_penalty
         self._read, self._longest = seen.shape[1], seen.shape[1] + max_tokens
-        self._prompts = torch.arange(count)
-        self._best = torch.full((count,), _NEVER)
+        self._prompts = torch.arange(count, device=device)
+        self._best = torch.full((count,), _NEVER, device=device)
         # all beams begin alike: one of them is enough, the others would say the same
-        self._totals = torch.tensor([0.0, *[_NEVER] * (beams - 1)]).repeat(count)
+        self._totals = torch.tensor([0.0, *[_NEVER] * (beams - 1)], device=device).repeat(count)
 
     def advance(self, log_p: Tensor) -> Tensor:
         """Say one more token, [prompts × beams, vocab] → the rows that were gone on with; `seen` has their tokens."""
         vocab = log_p.shape[1]
         totals = (self._totals[:, None] + log_p).view(len(self._prompts), -1)
         found, places = totals.topk(min(self._candidates, totals.shape[1]))
-        parents = places // vocab + torch.arange(0, len(self.seen), self._beams)[:, None]
+        parents = places // vocab + torch.arange(0, len(self.seen), self._beams, device=places.device)[:, None]
         tokens = places % vocab
         ended = self._ends[tokens]
         self._keep(found, parents, tokens, ended)
@@ -106,7 +108,7 @@ class _Search:
         said = self.seen[parents[better, at], self._read :].tolist()
         told = zip(self._prompts[better].tolist(), said, tokens[better, at].tolist(), strict=True)
         for prompt, before, token in told:
-            self.answers[prompt] = before if self._ends[token] else [*before, token]
+            self.answers[prompt] = before if token in self._end_ids else [*before, token]
 
     def _bound(self, total: Tensor) -> Tensor:
         """The best score that a running beam can reach: every further token costs, and what it has is divided.

@@ -33,7 +33,9 @@ def cut_rows(documents: Documents) -> list[tuple[Tensor | None, int]]:
     """Which rows are looked at in blocks of which length; all rows whole if none can be cut."""
     time = documents.shape[1]
     length = time // _BLOCKS
-    if time % _BLOCKS or length < _LEAST or documents.device.type != "cpu":  # a GPU's kernels want one shape
+    # a GPU's kernels and a compiler want one shape
+    whole = documents.device.type != "cpu" or torch.compiler.is_compiling()
+    if whole or time % _BLOCKS or length < _LEAST:
         return [(None, time)]
     ends = torch.arange(length, time, length, device=documents.device)
     before, after = documents[:, ends - 1], documents[:, ends]

@@ -65,9 +65,9 @@ class Cache:
         self.documents = documents
 
     @classmethod
-    def empty(cls, config: Config, batch: int) -> "Cache":
-        """A cache that holds nothing yet, for `batch` rows."""
-        nothing = torch.empty(batch, 0, dtype=torch.int64)
+    def empty(cls, config: Config, batch: int, device: torch.device) -> "Cache":
+        """A cache that holds nothing yet, for `batch` rows on a device."""
+        nothing = torch.empty(batch, 0, dtype=torch.int64, device=device)
         return cls([LayerCache() for _ in range(config.num_hidden_layers)], nothing, nothing)
 
     def extend(self, positions: Positions, documents: Documents) -> None:

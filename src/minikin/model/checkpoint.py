@@ -97,6 +97,16 @@ def in_memory(decoder: Decoder) -> Decoder:
     return decoder
 
 
+def placed(decoder: Decoder, device: torch.device) -> Decoder:
+    """The same decoder, moved to a device with everything it computes with; on the CPU its weights stay mapped."""
+    if device == decoder.device:
+        return decoder
+    if decoder.tables is not None:
+        decoder.tables.file = None
+    decoder.frequencies = {kind: turned.to(device) for kind, turned in decoder.frequencies.items()}
+    return decoder.to(device)
+
+
 def read_config(folder: Path) -> Config:
     """The shape a member's folder declares."""
     path = folder / CONFIG

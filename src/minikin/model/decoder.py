@@ -4,7 +4,7 @@ Reads bottom to top: `Decoder` embeds tokens, runs the layers and normalises; `D
 """
 
 from collections.abc import Callable
-from typing import final
+from typing import Protocol, final
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +23,22 @@ INITIAL_STD = 0.02  # Gemma's initializer_range
 Pick = Callable[[Tensor], Tensor]  # [batch, time, …] → the positions that are wanted, […, …]
 
 
+Offered = tuple[PerLayerInput, ...] | None
+
+
 def everywhere(x: Tensor) -> Tensor:
     """Picks every position."""
     return x
+
+
+class Pass(Protocol):
+    """All layers and the last normalisation over whole rows of one shape, in another way than layer by layer."""
+
+    def takes(self, tokens: Tokens) -> bool: ...
+
+    def __call__(
+        self, x: Hidden, offered: Offered, positions: Positions, documents: Documents, pick: Pick
+    ) -> Hidden: ...
 
 
 @final
@@ -69,7 +82,7 @@ class Decoder(nn.Module):
     """Tokens to hidden states to logits.
 
     `dropout` is on what every attention, feed-forward and table gives, and on the embedding (Srivastava et al. 2014);
-    its `p` is 0 until a training sets it.
+    its `p` is 0 until a training sets it. `compiled` takes the passes of a training, if it has been compiled.
     """
 
     def __init__(self, config: Config) -> None:
@@ -81,6 +94,12 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(Layer(config, layer, self.dropout) for layer in range(config.num_hidden_layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.frequencies = {kind: inverse_frequencies(config, kind) for kind in (SLIDING, FULL)}
+        self.compiled: Pass | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and whatever is computed with them."""
+        return self.embed_tokens.weight.device
 
     def forward(
         self,
@@ -94,7 +113,10 @@ class Decoder(nn.Module):
 
         A token sees earlier tokens of its own document, in `cache` and here.
         """
-        return self.norm(self.states(tokens, positions, documents, cache, pick)[-1])
+        x, offered = self.embedded(tokens)
+        if self.compiled is not None and cache is None and self.compiled.takes(tokens):
+            return self.compiled(x, offered, positions, documents, pick)
+        return self.norm(self.through(x, offered, positions, documents, cache, pick)[-1])
 
     def states(
         self,
@@ -105,25 +127,39 @@ class Decoder(nn.Module):
         pick: Pick = everywhere,
     ) -> list[Hidden]:
         """The residual stream before the first layer and after every layer, unnormalised; the last where picked."""
+        x, offered = self.embedded(tokens)
+        return [x, *self.through(x, offered, positions, documents, cache, pick)]
+
+    def through(
+        self,
+        x: Hidden,
+        offered: Offered,
+        positions: Positions,
+        documents: Documents,
+        cache: Cache | None,
+        pick: Pick,
+    ) -> list[Hidden]:
+        """The residual stream after every layer, given what it is before the first; the last where picked."""
         sights = {
             kind: Sight(rotation=rotation_at(positions, self.frequencies[kind]), parts=parts)
             for kind, parts in self._parts(positions, documents, cache).items()
         }
-        states, offered = self.embedded(tokens)
+        states: list[Hidden] = []
         told: dict[str, KeyValues] = {}
         last = self.config.num_hidden_layers - 1
         for index, (kind, layer) in enumerate(zip(self.config.layer_types, self.layers, strict=True)):
             table = None if offered is None else offered[index]
             layer_cache = None if cache is None else cache.layers[index]
             wanted = pick if index == last else everywhere
-            states.append(layer(states[-1], table, sights[kind], layer_cache, told, wanted))
+            x = layer(x, table, sights[kind], layer_cache, told, wanted)
+            states.append(x)
         return states
 
-    def embedded(self, tokens: Tokens) -> tuple[list[Hidden], tuple[PerLayerInput, ...] | None]:
-        """The stream's first state, as a list of one, and what the tables offer every layer."""
+    def embedded(self, tokens: Tokens) -> tuple[Hidden, Offered]:
+        """The stream's first state, and what the tables offer every layer."""
         x = self.embed_tokens(tokens).float() * self.config.hidden_size**0.5
         offered = None if self.tables is None else tuple(self.dropout(table) for table in self.tables(tokens, x))
-        return [self.dropout(x)], offered
+        return self.dropout(x), offered
 
     def logits(self, hidden: Tensor) -> Logits:
         """Scores of every next token, [..., hidden] → [..., vocab]."""
@@ -154,8 +190,9 @@ class Decoder(nn.Module):
         visible = (documents[:, :, None] == key_documents[:, None, :]) & (distance >= 0)
         masks = {FULL: visible, SLIDING: visible & (distance < self.config.sliding_window)}
         # as numbers to add: attention would turn truth values into them again in every layer
-        never = torch.tensor(float("-inf"))
-        return {kind: torch.where(masks[kind], 0.0, never)[:, None] for kind in set(self.config.layer_types)}
+        never = torch.tensor(float("-inf"), device=positions.device)
+        kinds = dict.fromkeys(self.config.layer_types)
+        return {kind: torch.where(masks[kind], 0.0, never)[:, None] for kind in kinds}
 
 
 def initialized(config: Config, generator: torch.Generator) -> Decoder:

@@ -6,7 +6,7 @@ et al. 2024, "GRIT").
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -33,6 +33,11 @@ class Replies:
     positions: Positions
     documents: Documents
     inside: Tensor
+
+    def to(self, device: torch.device) -> "Replies":
+        """The same on a device; replies are put into rows on the CPU."""
+        moved = {name: getattr(self, name).to(device) for name in ("tokens", "positions", "documents", "inside")}
+        return replace(self, **moved)
 
 
 def replies(opening: Sequence[int], said: Sequence[Sequence[int]]) -> Replies:
@@ -67,7 +72,7 @@ def embedded(decoder: Decoder, said: Replies) -> Tensor:
 def likeness(conversations: Hidden, replied: Hidden) -> Tensor:
     """Scores of every reply for every conversation, [conversations, replies]: cosines, made sharp for a softmax."""
     one, other = (functional.normalize(vectors.float(), dim=-1) for vectors in (conversations, replied))
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(one.device.type, enabled=False):
         return SHARPNESS * one @ other.T
 
 
@@ -76,6 +81,6 @@ def reply_likeness(
     decoder: Decoder, prompts: Sequence[Sequence[int]], opening: Sequence[int], said: Sequence[Sequence[int]]
 ) -> Tensor:
     """How like each of all replies is to each conversation, [prompts, replies]."""
-    start = padded(prompts, decoder.config.pad_token_id)
+    start = padded(prompts, decoder.config.pad_token_id, decoder.device)
     conversations = decoder(start.tokens, start.positions, start.documents, None, last)
-    return likeness(conversations, embedded(decoder, replies(opening, said)))
+    return likeness(conversations, embedded(decoder, replies(opening, said).to(decoder.device)))

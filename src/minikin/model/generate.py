@@ -31,8 +31,8 @@ class Padded:
         return torch.where(self.documents < 0, -1, self.tokens)
 
 
-def padded(prompts: Sequence[Sequence[int]], pad_id: int) -> Padded:
-    """Prompts side by side; padding has document −1."""
+def padded(prompts: Sequence[Sequence[int]], pad_id: int, device: torch.device) -> Padded:
+    """Prompts side by side on a device; padding has document −1."""
     width = max(map(len, prompts))
     tokens = torch.full((len(prompts), width), pad_id)
     positions = torch.zeros(len(prompts), width, dtype=torch.int64)
@@ -42,7 +42,8 @@ def padded(prompts: Sequence[Sequence[int]], pad_id: int) -> Padded:
         tokens[row, start:] = torch.tensor(prompt)
         positions[row, start:] = torch.arange(len(prompt))
         documents[row, start:] = 0
-    return Padded(tokens=tokens, positions=positions, documents=documents)
+    # filled on the CPU and moved whole: row by row would be a transfer each
+    return Padded(tokens=tokens.to(device), positions=positions.to(device), documents=documents.to(device))
 
 
 def last(x: Tensor) -> Tensor:
@@ -76,11 +77,12 @@ def stream(
     decoder: Decoder, prompts: Sequence[Sequence[int]], max_tokens: int, choose: Choose, adjust: Adjust = untouched
 ) -> Iterator[list[tuple[int, int]]]:
     """One step at a time: (row, token) of every row that still speaks. Finished rows leave the batch."""
-    start = padded(prompts, decoder.config.pad_token_id)
-    cache = Cache.empty(decoder.config, len(prompts))
+    device = decoder.device
+    start = padded(prompts, decoder.config.pad_token_id, device)
+    cache = Cache.empty(decoder.config, len(prompts), device)
     hidden = decoder(start.tokens, start.positions, start.documents, cache, last)
-    rows, positions, seen = torch.arange(len(prompts)), start.positions[:, -1:] + 1, start.seen
-    ends = torch.tensor(decoder.config.eos_token_ids)
+    rows, positions, seen = torch.arange(len(prompts), device=device), start.positions[:, -1:] + 1, start.seen
+    ends = torch.tensor(decoder.config.eos_token_ids, device=device)
     for _ in range(max_tokens):
         chosen = choose(adjust(decoder.logits(hidden), seen))
         speaking = (~torch.isin(chosen, ends)).nonzero()[:, 0]
@@ -100,15 +102,17 @@ def reply_log_probabilities(
     decoder: Decoder, prompt: Sequence[int], replies: Sequence[Sequence[int]]
 ) -> tuple[Tensor, Tensor]:
     """Sum of log p of each reply after one prompt, and how many tokens it has; the prompt is computed once."""
-    start = padded([prompt], decoder.config.pad_token_id)
-    cache = Cache.empty(decoder.config, 1)
+    device = decoder.device
+    start = padded([prompt], decoder.config.pad_token_id, device)
+    cache = Cache.empty(decoder.config, 1, device)
     first = decoder(start.tokens, start.positions, start.documents, cache, last)[:, None]
-    cache = cache.reordered(torch.zeros(len(replies), dtype=torch.int64))
+    cache = cache.reordered(torch.zeros(len(replies), dtype=torch.int64, device=device))
     width = max(map(len, replies))
-    lengths = torch.tensor([len(reply) for reply in replies])
-    tokens = torch.tensor([[*reply, *[decoder.config.pad_token_id] * (width - len(reply))] for reply in replies])
-    inside = torch.arange(width) < lengths[:, None]
-    positions = (len(prompt) + torch.arange(width)).expand_as(tokens)
+    lengths = torch.tensor([len(reply) for reply in replies], device=device)
+    filled = [[*reply, *[decoder.config.pad_token_id] * (width - len(reply))] for reply in replies]
+    tokens, places = torch.tensor(filled, device=device), torch.arange(width, device=device)
+    inside = places < lengths[:, None]
+    positions = (len(prompt) + places).expand_as(tokens)
     # padding on the right is later than everything that counts: no reply sees it
     hidden = decoder(tokens[:, :-1], positions[:, :-1], torch.zeros_like(tokens[:, :-1]), cache)
     before = torch.cat((first.expand(len(replies), -1, -1), hidden), 1)

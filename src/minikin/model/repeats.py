@@ -50,7 +50,7 @@ def without_repeated_ngrams(scores: Logits, seen: Tokens, size: int) -> Logits:
     opening = seen[:, seen.shape[1] - size + 1 :]
     repeated = (windows[..., :-1] == opening[:, None]).all(-1) & (windows[..., -1] >= 0)
     rows, places = repeated.nonzero(as_tuple=True)
-    never = torch.tensor(float("-inf"), dtype=scores.dtype)
+    never = torch.tensor(float("-inf"), dtype=scores.dtype, device=scores.device)
     return scores.index_put((rows, windows[rows, places, -1]), never)
 
 

@@ -19,9 +19,17 @@ def sampler(
 
     def choose(logits: Logits) -> Tensor:
         shares = distribution(logits, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
-        return torch.multinomial(shares, 1, generator=generator)[:, 0]
+        return drawn(shares, generator)
 
     return choose
+
+
+def drawn(shares: Tensor, generator: torch.Generator) -> Tensor:
+    """A token of every row by its shares, [rows, vocab] → [rows].
+
+    It is drawn where the generator is, on the CPU: a seed then gives the same tokens whatever the shares were made on.
+    """
+    return torch.multinomial(shares.to(generator.device), 1, generator=generator)[:, 0].to(shares.device)
 
 
 def distribution(logits: Logits, *, temperature: float, top_k: int, top_p: float, min_p: float) -> Tensor:

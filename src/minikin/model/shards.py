@@ -162,7 +162,7 @@ def _write_file(path: Path, tensors: Iterable[Written]) -> None:
         file.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors:
             for piece in tensor.pieces():
-                file.write(piece.to(tensor.dtype).contiguous().view(torch.uint8).numpy().data)
+                file.write(piece.to("cpu", tensor.dtype).contiguous().view(torch.uint8).numpy().data)
 
 
 def _weight_map(path: Path) -> Mapping[str, str]:

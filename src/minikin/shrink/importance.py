@@ -35,17 +35,18 @@ class Importance:
 def importance(decoder: Decoder, batches: Iterable[Batch]) -> Importance:
     """Scores summed over all tokens of the batches."""
     config = decoder.config
-    layers = config.num_hidden_layers
+    layers, device = config.num_hidden_layers, decoder.device
     scores = Importance(
-        hidden=torch.zeros(config.hidden_size),
-        intermediate=tuple(torch.zeros(config.intermediate_size_of(layer)) for layer in range(layers)),
-        groups=torch.zeros(layers, config.num_key_value_heads),
-        table=torch.zeros(config.hidden_size_per_layer_input),
-        layers=torch.zeros(layers),
+        hidden=torch.zeros(config.hidden_size, device=device),
+        intermediate=tuple(torch.zeros(config.intermediate_size_of(layer), device=device) for layer in range(layers)),
+        groups=torch.zeros(layers, config.num_key_value_heads, device=device),
+        table=torch.zeros(config.hidden_size_per_layer_input, device=device),
+        layers=torch.zeros(layers, device=device),
     )
     handles = [handle for index, layer in enumerate(_layers(decoder)) for handle in _listen(layer, index, scores)]
     try:
-        for batch in batches:
+        for rows in batches:
+            batch = rows.to(device)
             states = decoder.states(batch.tokens, batch.positions, batch.documents)
             for index in range(layers):
                 similarity = functional.cosine_similarity(states[index], states[index + 1], dim=-1)

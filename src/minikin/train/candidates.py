@@ -15,6 +15,7 @@ from torch import Tensor
 
 from minikin.base.files import read_json, whole_folder, write_json
 from minikin.model.decoder import Decoder
+from minikin.train.state import on_cpu
 
 _WEIGHTS, _ABOUT = "weights.safetensors", "candidate.json"
 
@@ -46,7 +47,7 @@ class Candidates:
             return
         loss = sum(losses.values()) / max(1, len(losses))
         with whole_folder(self._place(step)) as fresh:
-            save_file(dict(decoder.state_dict()), fresh / _WEIGHTS)
+            save_file(on_cpu(decoder.state_dict()), fresh / _WEIGHTS)
             write_json(fresh / _ABOUT, asdict(_Candidate(step=step, loss=loss)))
         known = self._known()
         wanted = {each.step for each in (*known[-self._last :], _lowest(known))}

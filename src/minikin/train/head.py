@@ -14,8 +14,9 @@ from torch import Tensor
 from minikin.base.shapes import Logits
 from minikin.model.decoder import Decoder
 
-# logits of one chunk: 4 MB in float32, but never fewer than 128 rows
-_CHUNK_LOGITS, _LEAST_ROWS = 1 << 20, 128
+# logits of one chunk: on a processor 4 MB in float32, to stay in its cache, but never fewer than 128 rows; elsewhere
+# 256 MB, because every chunk costs the start of its kernels
+_IN_CACHE, _CHUNK_LOGITS, _LEAST_ROWS = 1 << 20, 1 << 26, 128
 
 Losses = Callable[[Logits, slice], Tensor]  # logits of some rows, and which rows they are → [parts]
 
@@ -27,7 +28,7 @@ def head_losses(decoder: Decoder, hidden: Tensor, losses: Losses) -> tuple[Tenso
     """
     if torch.is_grad_enabled():
         return _HeadLosses.apply(hidden, decoder.embed_tokens.weight, decoder.capped, losses).unbind()  # type: ignore[no-any-return]
-    chunks = _chunks(len(hidden), decoder.config.vocab_size)
+    chunks = _chunks(hidden, decoder.config.vocab_size)
     return torch.stack([losses(decoder.logits(hidden[part]), part) for part in chunks]).sum(0).unbind()
 
 
@@ -36,7 +37,7 @@ class _HeadLosses(torch.autograd.Function):
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, capped: Callable[[Tensor], Tensor], losses: Losses) -> Tensor:
         hidden_gradient, weight_gradient = torch.empty_like(hidden), torch.zeros_like(weight)
         found = []
-        for part in _chunks(len(hidden), len(weight)):
+        for part in _chunks(hidden, len(weight)):
             scores = (hidden[part] @ weight.T).requires_grad_()
             with torch.enable_grad():
                 parts = losses(capped(scores), part)
@@ -55,6 +56,7 @@ class _HeadLosses(torch.autograd.Function):
         return hidden_gradient * gradient[0], weight_gradient * gradient[0], None, None
 
 
-def _chunks(rows: int, vocab_size: int) -> Iterator[slice]:
-    size = max(_LEAST_ROWS, _CHUNK_LOGITS // vocab_size)
-    return (slice(start, start + size) for start in range(0, rows, size))
+def _chunks(hidden: Tensor, vocab_size: int) -> Iterator[slice]:
+    logits = _IN_CACHE if hidden.device.type == "cpu" else _CHUNK_LOGITS
+    size = max(_LEAST_ROWS, logits // vocab_size)
+    return (slice(start, start + size) for start in range(0, len(hidden), size))

@@ -1,4 +1,4 @@
-"""The one training loop: every objective, stoppable at any step, resumable bit for bit."""
+"""The one training loop: every objective, stoppable at any step, resumable, on a CPU bit for bit."""
 
 import math
 import signal
@@ -85,9 +85,9 @@ def fit(
 
 
 def _step(decoder: Decoder, objective: Objective, optimizers: Optimizers, run: Run, step: int, states: States) -> float:
-    batch = run.batch_at(step)
+    batch, device = run.batch_at(step).to(decoder.device), decoder.device.type
     torch.manual_seed(seed_for(run.seed, "dropout", run.title, step))
-    with torch.autocast("cpu", torch.bfloat16, enabled=run.dtype == torch.bfloat16):
+    with torch.autocast(device, torch.bfloat16, enabled=run.dtype == torch.bfloat16):
         parts = objective.losses(decoder, batch)
     loss = torch.stack(list(parts.values())).sum()
     value = loss.item()

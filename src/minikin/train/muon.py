@@ -27,7 +27,7 @@ class Muon:
     def __init__(self, matrices: Sequence[nn.Parameter], weight_decay: float, dtype: torch.dtype) -> None:
         shapes = dict.fromkeys(tuple(matrix.shape) for matrix in matrices)
         self._alike = [[matrix for matrix in matrices if tuple(matrix.shape) == shape] for shape in shapes]
-        self._momenta = [torch.zeros(len(alike), *alike[0].shape) for alike in self._alike]
+        self._momenta = [torch.zeros(len(alike), *alike[0].shape, device=alike[0].device) for alike in self._alike]
         self._weight_decay, self._dtype = weight_decay, dtype
 
     @torch.no_grad()

@@ -150,7 +150,8 @@ def weighted_forward_kl(student: Logits, teacher: Logits, weights: Tensor, tempe
 def held_out_loss(decoder: Decoder, batches: Iterator[Batch]) -> float:
     """Cross-entropy of the answers over all batches, in nats a token that counts."""
     total = weight = 0.0
-    for batch in batches:
+    for rows in batches:
+        batch = rows.to(decoder.device)
         batch_weight = float(batch.weights.sum())
         total += float(NextToken().losses(decoder, batch)["truth"]) * batch_weight
         weight += batch_weight

@@ -41,7 +41,7 @@ class Optimizers:
         self, decoder: nn.Module, schedule: Schedule, weight_decay: float, clip_norm: float, dtype: torch.dtype
     ) -> None:
         matrices, tables, others = _sorted_parameters(decoder)
-        self.dtype = dtype
+        self.dtype, self.device = dtype, next(decoder.parameters()).device
         self._muon = Muon(matrices, weight_decay, dtype)
         self._adamw = AdamW(others, lr=schedule.peak, betas=_BETAS, weight_decay=0.0, fused=True)
         self._row_adams = [RowAdam(table, _BETAS) for table in tables]
@@ -78,9 +78,9 @@ class Optimizers:
         for name, momentum in self._muon.tensors().items():
             momentum.copy_(tensors[f"muon.{name}"])
         for position, state in enumerate(self._adamw_states()):
-            state.update(_within(tensors, f"adamw.{position}."))
+            state.update(_within(tensors, f"adamw.{position}.", self.device))
         for position, row_adam in enumerate(self._row_adams):
-            row_adam.restore(_within(tensors, f"rows.{position}."))
+            row_adam.restore(_within(tensors, f"rows.{position}.", self.device))
 
     def _states(self) -> dict[str, dict[str, Tensor]]:
         adamw = {f"adamw.{position}": state for position, state in enumerate(self._adamw_states())}
@@ -108,5 +108,5 @@ def _shorten(gradients: list[Tensor], norm: Tensor, longest: float) -> None:
     _foreach_mul_(gradients, (longest / (norm + 1e-6)).clamp(max=1.0))
 
 
-def _within(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+def _within(tensors: dict[str, Tensor], prefix: str, device: torch.device) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor.to(device) for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -16,6 +16,7 @@ from minikin.base.seeds import torch_generator
 from minikin.base.shapes import Logits
 from minikin.model.decoder import Decoder
 from minikin.model.generate import generate
+from minikin.model.sampling import drawn
 from minikin.text.batches import Batch, Mixture, PackedCorpus, joined
 from minikin.text.chat import Example
 from minikin.text.corpus import Corpus, write_corpus
@@ -100,7 +101,7 @@ def _last_answer(counts: Tensor) -> int:
 
 
 def _drawn(logits: Logits, chance: torch.Generator) -> Tensor:
-    return torch.multinomial(torch.softmax(logits.float(), -1), 1, generator=chance)[:, 0]
+    return drawn(torch.softmax(logits.float(), -1), chance)
 
 
 def _rows(batch: Batch, chosen: slice) -> Batch:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from minikin.base.device import CPU
 from minikin.base.shapes import Hidden
 from minikin.model.decoder import Decoder
 from minikin.model.embed import LONGEST_REPLY, Replies, embedded, likeness, replies
@@ -42,6 +43,7 @@ class Exchange:
 
 def exchange(batch: Batch, opening: Sequence[int]) -> Exchange | None:
     """All replies of a batch that are to be told apart; None if there are fewer than two different ones."""
+    device, batch = batch.tokens.device, batch.to(CPU)  # read word by word, so once as a whole
     edges = torch.diff(functional.pad(batch.replies.int(), (1, 1)))
     begins, ends = (edges == 1).nonzero(), (edges == -1).nonzero()[:, 1]
     # what begins a document is no reply: the document was cut within it
@@ -54,18 +56,19 @@ def exchange(batch: Batch, opening: Sequence[int]) -> Exchange | None:
         return None
     which = torch.tensor([numbers[reply] for reply in said])
     places = begins[:, 0] * batch.tokens.shape[1] + begins[:, 1]
-    return Exchange(places=places, said=replies(opening, said), same=which[:, None] == which)
+    same = which[:, None] == which
+    return Exchange(places=places.to(device), said=replies(opening, said).to(device), same=same.to(device))
 
 
 def scores(decoder: Decoder, found: Exchange, conversations: Hidden) -> Tensor:
     """How like every reply is to every conversation; what says the same as the true reply is out of the choice."""
-    alike = found.same & ~torch.eye(len(found.same), dtype=torch.bool)
+    alike = found.same & ~torch.eye(len(found.same), dtype=torch.bool, device=found.same.device)
     return likeness(conversations, embedded(decoder, found.said)).masked_fill(alike, float("-inf"))
 
 
 def mistaken(found: Tensor) -> Tensor:
     """Mean of −log p(own reply), in nats."""
-    return functional.cross_entropy(found, torch.arange(len(found)))
+    return functional.cross_entropy(found, torch.arange(len(found), device=found.device))
 
 
 def disagreement(found: Tensor, teacher: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 _EPS = 1e-8  # as torch's AdamW
-# weights moved at a time, so that what is made of them stays in the processor's cache: 2,000 rows of 6,144 took
-# 42 ms of one thread instead of 145
-_CHUNK = 1 << 18
+# weights moved at a time. On a processor what is made of them is to stay in its cache: 2,000 rows of 6,144 took 42 ms
+# of one thread instead of 145; elsewhere every part costs the start of its kernels, and memory is the only limit
+_IN_CACHE, _CHUNK = 1 << 18, 1 << 26
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,8 @@ class RowGradient:
 def row_gradient(table: nn.Parameter) -> RowGradient:
     """The table's sparse gradient, with the gradients of a row that was looked up repeatedly summed."""
     if table.grad is None:
-        return RowGradient(rows=torch.empty(0, dtype=torch.long), slopes=torch.empty(0, table.shape[1]))
+        nothing = torch.empty(0, table.shape[1], device=table.device)
+        return RowGradient(rows=torch.empty(0, dtype=torch.long, device=table.device), slopes=nothing)
     # a bfloat16 table has a bfloat16 gradient: converted first, the sum is at least exact
     summed = table.grad.float().coalesce()
     return RowGradient(rows=summed.indices()[0], slopes=summed.values())
@@ -43,19 +44,20 @@ class RowAdam:
 
     def __init__(self, table: nn.Parameter, betas: tuple[float, float]) -> None:
         self._table, self._betas = table, betas
-        self._slots = torch.zeros(len(table), dtype=torch.int32)  # of each row, counted from 1; 0 has none yet
+        self._device = table.device
+        # of each row, counted from 1; 0 has none yet
+        self._slots = torch.zeros(len(table), dtype=torch.int32, device=self._device)
         self._taken = 0
         width = table.shape[1]
-        self._state = {"row": torch.empty(0, dtype=torch.int32), "steps": torch.empty(0, dtype=torch.int32)}
-        self._state |= {name: torch.empty(0, width) for name in ("first", "second")}
-        if table.dtype != torch.float32:
-            self._state["exact"] = torch.empty(0, width)
+        wide = ("first", "second") if table.dtype == torch.float32 else ("first", "second", "exact")
+        self._state = {name: torch.empty(0, dtype=torch.int32, device=self._device) for name in ("row", "steps")}
+        self._state |= {name: torch.empty(0, width, device=self._device) for name in wide}
 
     @torch.no_grad()
     def step(self, gradient: RowGradient, learning_rate: float) -> None:
         """Move every touched row by its gradient; the others, and their state, stay as they are."""
         slots = self._slots_of(gradient.rows)
-        size = max(1, _CHUNK // self._table.shape[1])
+        size = max(1, (_IN_CACHE if self._device.type == "cpu" else _CHUNK) // self._table.shape[1])
         for part in zip(gradient.rows.split(size), slots.split(size), gradient.slopes.split(size), strict=True):
             self._move(*part, learning_rate)
 
@@ -68,7 +70,10 @@ class RowAdam:
         self._state = {name: tensors[name] for name in self._state}
         self._taken = len(self._state["row"])
         self._slots.zero_()
-        self._slots[self._state["row"].long()] = torch.arange(1, self._taken + 1, dtype=torch.int32)
+        self._slots[self._state["row"].long()] = self._numbers(1, self._taken + 1)
+
+    def _numbers(self, first: int, end: int) -> Tensor:
+        return torch.arange(first, end, dtype=torch.int32, device=self._device)
 
     def _slots_of(self, rows: Tensor) -> Tensor:
         """Places in the state, [rows]; a row without one gets the next that is free."""
@@ -76,7 +81,7 @@ class RowAdam:
         if len(fresh):
             taken = slice(self._taken, self._taken + len(fresh))
             self._grow(taken.stop)
-            self._slots[fresh] = torch.arange(taken.start + 1, taken.stop + 1, dtype=torch.int32)
+            self._slots[fresh] = self._numbers(taken.start + 1, taken.stop + 1)
             for name, state in self._state.items():
                 state[taken] = self._first_value(name, fresh)
             self._taken = taken.stop
@@ -97,7 +102,7 @@ class RowAdam:
             case "exact":
                 return self._table[rows].float()
             case _:
-                return torch.zeros((), dtype=self._state[name].dtype)
+                return torch.zeros((), dtype=self._state[name].dtype, device=self._device)
 
     def _move(self, rows: Tensor, slots: Tensor, slopes: Tensor, learning_rate: float) -> None:
         """Kingma & Ba 2015, algorithm 1, with each row's own t.

@@ -1,17 +1,19 @@
-"""What a training needs to go on bit for bit: weights, optimizer state, step and the curve so far.
+"""What a training needs to go on: weights, optimizer state, step and the curve so far.
 
 Folders `step-00001234`, each whole or absent. The newest one that verifies is taken; a damaged one is reported.
-Data order and every use of chance are functions of the step, so nothing of them is saved.
+Data order and every use of chance are functions of the step, so nothing of them is saved. On a CPU a training goes on
+bit for bit; on a GPU, up to the order of sums.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from minikin.base.errors import CheckpointError
 from minikin.base.files import read_json, verify, whole_folder, write_json
@@ -52,8 +54,8 @@ class States:
         """Write a state, then delete the ones before the previous."""
         final_folder = self._folder / f"step-{reached.steps:08d}"
         with whole_folder(final_folder) as fresh:
-            save_file(dict(decoder.state_dict()), fresh / _WEIGHTS)
-            save_file(optimizers.tensors(), fresh / _OPTIMIZER)
+            save_file(on_cpu(decoder.state_dict()), fresh / _WEIGHTS)
+            save_file(on_cpu(optimizers.tensors()), fresh / _OPTIMIZER)
             write_json(fresh / _STATE, {**_circumstances(optimizers), **asdict(reached)})
         for older in self._saved()[:-2]:
             shutil.rmtree(older, ignore_errors=True)
@@ -77,7 +79,7 @@ class States:
     def _taken_over(self, folder: Path, decoder: Decoder, optimizers: Optimizers) -> Reached:
         stored = read_json(folder / _STATE)
         for name, now in _circumstances(optimizers).items():
-            if stored[name] != now:
+            if stored.get(name, now) != now:
                 self._report(
                     f"warning: {folder}: was saved with {name} {stored[name]}, now {now}; "
                     "the training goes on, but not bit for bit"
@@ -91,6 +93,16 @@ class States:
         return sorted(self._folder.glob("step-*"))
 
 
+def on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors as they can be written; those that are on the CPU are the same."""
+    return {name: tensor.cpu() for name, tensor in tensors.items()}
+
+
 def _circumstances(optimizers: Optimizers) -> dict[str, str | int]:
     """What must be the same for a training to go on bit for bit."""
-    return {"threads": torch.get_num_threads(), "torch": torch.__version__, "products": str(optimizers.dtype)}
+    return {
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "products": str(optimizers.dtype),
+        "device": optimizers.device.type,
+    }
