@@ -2,17 +2,25 @@
 
 from itertools import pairwise
 
+import pytest
 import torch
 from fakes import decoder_of, mixture
 
+from minikin.base.errors import TrainingError
 from minikin.train.own_answers import OwnAnswers, prompts
 
 END = 1
 
 
-def own_answers(folder, rows, share=0.5, seed=1):
+def own_answers(folder, rows, share=0.5, seed=1, max_new_tokens=4):
     return OwnAnswers(
-        student=decoder_of().train(), rows=rows, folder=folder, share=share, max_new_tokens=4, seed=seed, end=END
+        student=decoder_of().train(),
+        rows=rows,
+        folder=folder,
+        share=share,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        end=END,
     )
 
 
@@ -59,6 +67,13 @@ def test_a_training_resumed_within_a_round_sees_the_same_answers(tmp_path):
         resumed._student.embed_tokens.weight += 1
     assert torch.equal(resumed.batch(2).tokens, first[2].tokens)
     assert not torch.equal(own_answers(tmp_path / "other", rows, seed=2).batch(2).tokens, first[2].tokens)
+
+
+def test_rows_without_room_for_an_answer_are_told(tmp_path):
+    rows = mixture(tmp_path / "rows", length=8)  # answers may be four long, and prompts have at least four tokens
+    with pytest.raises(TrainingError, match="no prompt is short enough for an answer of 4 tokens"):
+        own_answers(tmp_path / "own", rows, max_new_tokens=100).batch(0)
+    assert not list((tmp_path / "own").glob("round-*"))
 
 
 def test_the_student_goes_on_training_after_it_answered(tmp_path):

@@ -31,6 +31,7 @@ from minikin.train.objective import held_out_loss
 
 WATCHED_ROWS = 48  # a task
 _WATCHED_QUESTIONS, _LEAST_QUESTIONS = 100, 2  # a task
+_LONGEST_ANSWER, _TOGETHER = 64, 64  # tokens; questions
 _BASE_DECAY, _MOST_DECAY = 0.05, 0.5
 _MOST_DROPOUT, _FEW = 0.3, 4.0
 
@@ -65,9 +66,12 @@ def losses(decoder: Decoder, chosen: dict[str, Batch]) -> dict[str, float]:
 
 
 def task_score(site: Site) -> Callable[[Decoder], float]:
-    """The mean over tasks of their main score, 0 to 100, on some examples that are never trained or tested on."""
+    """The mean over tasks of their main score, 0 to 100, on some examples that are never trained or tested on.
+
+    Nothing of how members are examined has a part in it: another test must not choose other weights.
+    """
     recipe, tokenizer = site.recipe, Tokenizer.load(site.store.folder("data"))
-    by_task = [_watched_questions(recipe, task) for task in recipe.data.examined]
+    by_task = [_watched_questions(recipe, task) for task in recipe.data.tasks if task != "text"]
 
     def score(decoder: Decoder) -> float:
         given = [
@@ -75,9 +79,9 @@ def task_score(site: Site) -> Callable[[Decoder], float]:
                 decoder,
                 tokenizer,
                 asked,
-                decoding=Decoding(max_new_tokens=recipe.measure.max_new_tokens),
+                decoding=Decoding(max_new_tokens=_LONGEST_ANSWER),
                 generator=torch_generator(recipe.seed, "watched"),
-                batch=recipe.measure.batch,
+                batch=_TOGETHER,
                 select=selector(recipe),
                 watch=lambda _: None,
             )
@@ -97,8 +101,9 @@ def told_guards(decoder: Decoder, decay: float, kept: Kept | None) -> dict[str, 
 
 def _watched_questions(recipe: Recipe, task: Task) -> list[Question]:
     """Evenly from all that is watched of a task; none if that is too little to ask about."""
-    examples = list(watched_records(recipe, task))
-    examples = examples[:: max(1, len(examples) // _WATCHED_QUESTIONS)][:_WATCHED_QUESTIONS]
+    there = list(watched_records(recipe, task))
+    count = min(len(there), _WATCHED_QUESTIONS)
+    examples = [there[number * len(there) // count] for number in range(count)]
     return questions_of(examples, [""] * len(examples), recipe.seed) if len(examples) >= _LEAST_QUESTIONS else []
 
 

@@ -19,7 +19,7 @@ from minikin.text.village import village
 
 Split = Literal["train", "test"]
 # of a source that is read, every twentieth record is held back while there are fewer than these: watched while
-# training, never trained on, and no part of any test
+# training, and never trained on
 _WATCHED_EVERY, _MOST_WATCHED = 20, 200
 _ADVICE = f"where files are, say with --set data.root=FOLDER or the environment variable {DATA_ROOT}"
 
@@ -96,7 +96,7 @@ def _unwatched(recipe: Recipe, source: NamedSource, task: Task) -> Iterator[Reco
 
 
 def _watched(recipe: Recipe, source: NamedSource, task: Task) -> Iterator[Record]:
-    if source.is_village:  # it has as many held-out meanings as one likes: another seed gives others than the test's
+    if source.is_village:  # held-out meanings, drawn from another seed than the test's
         return village(task, _MOST_WATCHED, split="test", seed=seed_for(recipe.seed, "watched"))
     records = islice(records_of(recipe, source, task, "train"), _WATCHED_EVERY * _MOST_WATCHED)
     return (record for number, record in enumerate(records) if _is_watched(number))

@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
-import torch
 from torch import Tensor
 
+from minikin.base.errors import TrainingError
 from minikin.base.files import whole_folder
 from minikin.base.seeds import torch_generator
-from minikin.base.shapes import Logits
 from minikin.model.decoder import Decoder
-from minikin.model.generate import generate
-from minikin.model.sampling import drawn
+from minikin.model.decoding import Decoding, decode_batches
 from minikin.text.batches import Batch, Mixture, PackedCorpus, joined
 from minikin.text.chat import Example
 from minikin.text.corpus import Corpus, write_corpus
@@ -30,8 +28,8 @@ _LEAST_PROMPT = 4  # tokens; a text that is all answer asks nothing
 class OwnAnswers:
     """Batches in which `share` of the rows hold the student's own answers to the data's prompts.
 
-    Answers are sampled at temperature 1, for `_STEPS_A_ROUND` steps at once, and kept in `folder`: a training that is
-    resumed in the middle of a round goes on with the same ones.
+    Answers are sampled at temperature 1, half a row long at most, for `_STEPS_A_ROUND` steps at once, and kept in
+    `folder`: a training that is resumed in the middle of a round goes on with the same ones.
     """
 
     def __init__(
@@ -39,7 +37,7 @@ class OwnAnswers:
     ) -> None:
         self._student, self._rows, self._folder = student, rows, folder
         self._own = max(1, round(share * rows.batch_rows))
-        self._max_new_tokens, self._seed, self._end = max_new_tokens, seed, end
+        self._longest, self._seed, self._end = min(max_new_tokens, rows.length // 2), seed, end
         self._round: tuple[int, PackedCorpus] | None = None
 
     def batch(self, step: int) -> Batch:
@@ -59,26 +57,28 @@ class OwnAnswers:
         return self._round[1]
 
     def _examples(self, number: int) -> Iterator[Example]:
-        first = number * _STEPS_A_ROUND
-        asked = [
-            prompt
-            for step in range(first, first + _STEPS_A_ROUND)
-            for prompt in prompts(_rows(self._rows.answers(step), slice(self._own)))
-            if len(prompt) + self._max_new_tokens <= self._rows.length
-        ]
-        asked.sort(key=len)
+        asked, training = self._asked(number), self._student.training
         chance = torch_generator(self._seed, "own answers", number)
-        training = self._student.training
+        drawn = Decoding(max_new_tokens=self._longest, temperature=1.0)
         self._student.eval()
-        for start in range(0, len(asked), _TOGETHER):
-            together = asked[start : start + _TOGETHER]
-            replies = generate(self._student, together, self._max_new_tokens, lambda logits: _drawn(logits, chance))
-            yield from (self._example(*pair) for pair in zip(together, replies, strict=True))
+        replies = decode_batches(self._student, asked, drawn, chance, batch=_TOGETHER, watch=lambda _: None)
         self._student.train(training)
+        return map(self._example, asked, replies)
+
+    def _asked(self, number: int) -> list[list[int]]:
+        """The prompts of a round's rows that leave room for an answer; raises TrainingError if there is none."""
+        first, room = number * _STEPS_A_ROUND, self._rows.length - self._longest
+        rows = (_rows(self._rows.answers(step), slice(self._own)) for step in range(first, first + _STEPS_A_ROUND))
+        if asked := [prompt for batch in rows for prompt in prompts(batch) if len(prompt) <= room]:
+            return asked
+        raise TrainingError(
+            f"on_policy: no prompt is short enough for an answer of {self._longest} tokens beside it in a row of "
+            f"{self._rows.length}; raise data.sequence_length"
+        )
 
     def _example(self, prompt: list[int], reply: list[int]) -> Example:
         # an answer that came to no end by itself is not taught to have one
-        said = reply if len(reply) == self._max_new_tokens else [*reply, self._end]
+        said = reply if len(reply) == self._longest else [*reply, self._end]
         return Example(tokens=[*prompt, *said], answer=[False] * len(prompt) + [True] * len(said))
 
 
@@ -98,10 +98,6 @@ def _last_answer(counts: Tensor) -> int:
     while len(places) > 1 and places[-2] == places[-1] - 1:
         places.pop()
     return places[-1] + 1 if places else 0
-
-
-def _drawn(logits: Logits, chance: torch.Generator) -> Tensor:
-    return drawn(torch.softmax(logits.float(), -1), chance)
 
 
 def _rows(batch: Batch, chosen: slice) -> Batch:
