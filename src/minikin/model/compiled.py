@@ -9,6 +9,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
+from torch._dynamo import mark_dynamic
 
 from minikin.base.shapes import Documents, Hidden, Positions, Tokens
 from minikin.model.decoder import Decoder, Offered, Pick
@@ -40,7 +41,10 @@ class CompiledPass:
         """Normalised hidden states where `pick` takes them."""
         grid = torch.arange(positions.numel(), device=positions.device).view(positions.shape)
         places = pick(grid)
-        return self._run(x, offered, positions, documents, places.flatten()).unflatten(0, places.shape)
+        flat = places.flatten()
+        # said beforehand, or a first graph for this number alone would be compiled and thrown away
+        mark_dynamic(flat, 0)
+        return self._run(x, offered, positions, documents, flat).unflatten(0, places.shape)
 
 
 @final

@@ -46,6 +46,31 @@ class Batch:
 
 
 @final
+class _Blank:
+    """A batch whose lines are still to be written; `places` are the positions of the longest document."""
+
+    def __init__(self, lines: int, length: int) -> None:
+        self.places = numpy.arange(length)
+        self.tokens = numpy.zeros((lines, length + 1), dtype=numpy.int64)
+        self.weights = numpy.zeros((lines, length), dtype=numpy.float32)
+        self.positions = numpy.zeros((lines, length), dtype=numpy.int64)
+        self.documents = numpy.full((lines, length), -1, dtype=numpy.int64)
+        self.replies = numpy.zeros((lines, length), dtype=numpy.bool_)
+
+    def batch(self) -> Batch:
+        """What is written by now."""
+        tokens = torch.from_numpy(self.tokens)
+        return Batch(
+            tokens=tokens[:, :-1].contiguous(),
+            targets=tokens[:, 1:].contiguous(),
+            weights=torch.from_numpy(self.weights),
+            positions=torch.from_numpy(self.positions),
+            documents=torch.from_numpy(self.documents),
+            replies=torch.from_numpy(self.replies),
+        )
+
+
+@final
 class PackedCorpus:
     """A corpus as rows of `length` tokens. Tokens that are not the answer count `prompt_weight`.
 
@@ -78,34 +103,23 @@ class PackedCorpus:
 
     def batch(self, chosen: Sequence[int]) -> Batch:
         """These rows."""
-        return self._batch(chosen, self.prompt_weight)
+        return written([(self, row) for row in chosen], self.length)
 
     def answers(self, chosen: Sequence[int]) -> Batch:
         """These rows with nothing but the answers counting."""
-        return self._batch(chosen, 0.0)
+        return written([(self, row) for row in chosen], self.length, prompts_count=False)
 
-    def _batch(self, chosen: Sequence[int], prompt_weight: float) -> Batch:
-        rows = [self._row(self.rows[index], prompt_weight) for index in chosen]
-        stacked = (torch.stack(parts) for parts in zip(*rows, strict=True))
-        return Batch(**dict(zip(_FIELDS, stacked, strict=True)))
-
-    def _row(self, row: Sequence[Block], prompt_weight: float) -> tuple[Tensor, ...]:
-        tokens = numpy.zeros(self.length + 1, dtype=numpy.int64)
-        weights = numpy.zeros(self.length, dtype=numpy.float32)
-        positions = numpy.zeros(self.length, dtype=numpy.int64)
-        documents = numpy.full(self.length, -1, dtype=numpy.int64)
-        replies = numpy.zeros(self.length, dtype=numpy.bool_)
-        for number, (at, (first, count)) in enumerate(placed(row, self._block)):
-            here = slice(at, at + count)
-            tokens[here] = self.corpus.tokens[first : first + count]
+    def write(self, row: int, into: _Blank, line: int, prompt_weight: float) -> None:
+        """Lay the documents of a row side by side into a line of a batch."""
+        for number, (at, (first, count)) in enumerate(placed(self.rows[row], self._block)):
+            here, asked = slice(at, at + count), slice(at, at + count - 1)
+            into.tokens[line, here] = self.corpus.tokens[first : first + count]
             # what a token is asked for is its successor, so the successor decides what it counts
             answered = self.corpus.answer[first + 1 : first + count]
-            weights[at : at + count - 1] = numpy.where(answered, 1.0, prompt_weight)
-            replies[at : at + count - 1] = answered & self.told_apart
-            positions[here] = numpy.arange(count)
-            documents[here] = number
-        arrays = (tokens[:-1], tokens[1:], weights, positions, documents, replies)
-        return tuple(torch.from_numpy(array) for array in arrays)
+            into.weights[line, asked] = numpy.where(answered, 1.0, prompt_weight)
+            into.replies[line, asked] = answered & self.told_apart
+            into.positions[line, here] = into.places[:count]
+            into.documents[line, here] = number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,24 +151,21 @@ class Mixture:
 
     def batch(self, step: int) -> Batch:
         """Batch `step`, counted from 0."""
-        first = step * self.batch_rows
-        return joined([self._row(number) for number in range(first, first + self.batch_rows)])
+        return written(self._places(step), self.length)
 
     def answers(self, step: int) -> Batch:
         """Batch `step` with nothing but the answers counting."""
-        first = step * self.batch_rows
-        places = [self._place(number) for number in range(first, first + self.batch_rows)]
-        return joined([share.rows.answers([row]) for share, row in places])
+        return written(self._places(step), self.length, prompts_count=False)
 
     def recent(self, steps: int, rows: int) -> dict[str, Batch]:
         """The answers of the last `rows` rows of each task that were seen in `steps` steps."""
-        seen: dict[str, list[Batch]] = {share.task: [] for share in self._shares}
+        seen: dict[str, list[tuple[PackedCorpus, int]]] = {share.task: [] for share in self._shares}
         last = steps * self.batch_rows - 1
         for number in range(last, max(-1, last - _LOOK_BACK * rows), -1):
             share, row = self._place(number)
             if len(seen[share.task]) < rows:
-                seen[share.task].append(share.rows.answers([row]))
-        return {task: joined(found) for task, found in seen.items() if found}
+                seen[share.task].append((share.rows, row))
+        return {task: written(found, self.length, prompts_count=False) for task, found in seen.items() if found}
 
     def epochs(self, steps: int) -> dict[str, float]:
         """How often each corpus has been seen after this many steps."""
@@ -170,9 +181,10 @@ class Mixture:
         distinct = [min(part, len(share.rows)) for part, share in zip(seen, self._shares, strict=True)]
         return sum(seen) / sum(distinct)
 
-    def _row(self, number: int) -> Batch:
-        share, row = self._place(number)
-        return share.rows.batch([row])
+    def _places(self, step: int) -> list[tuple[PackedCorpus, int]]:
+        first = step * self.batch_rows
+        places = (self._place(number) for number in range(first, first + self.batch_rows))
+        return [(share.rows, row) for share, row in places]
 
     def _place(self, number: int) -> tuple[Share, int]:
         cycle, place = divmod(number, len(self._owners))
@@ -180,6 +192,14 @@ class Mixture:
         share = self._shares[owner]
         epoch, position = divmod(cycle * int(self._each[owner]) + int(self._turns[place]), len(share.rows))
         return share, int(_permutation(self._seed, share.name, epoch, len(share.rows))[position])
+
+
+def written(rows: Sequence[tuple[PackedCorpus, int]], length: int, *, prompts_count: bool = True) -> Batch:
+    """A batch of rows of several corpora; prompts count what their corpus says, or nothing."""
+    blank = _Blank(len(rows), length)
+    for line, (corpus, row) in enumerate(rows):
+        corpus.write(row, blank, line, corpus.prompt_weight if prompts_count else 0.0)
+    return blank.batch()
 
 
 def joined(rows: Sequence[Batch]) -> Batch:
