@@ -19,7 +19,7 @@ from minikin.base.errors import DataError
 from minikin.base.seeds import numpy_generator
 from minikin.base.shapes import Documents, Positions, Tokens, Weights
 from minikin.text.corpus import Corpus
-from minikin.text.packing import Block, batched, pack, pieces, placed
+from minikin.text.packing import batched, pack, pieces, placed
 
 _LONGEST_CYCLE = 200_000
 _LOOK_BACK = 50  # rows looked through for each row that is wanted of a task
