@@ -87,3 +87,12 @@ def test_a_training_on_a_gpu_tells_its_utilisation(html):
     shown = page(replace(family, how={"mfu": "a share of a peak"}, machine={**family.machine, "accelerator": "abacus"}))
     for said in ("<td>123,456</td>", "<td>25.0 %</td>", "<td>–</td>", "MFU: a share of a peak.", "torch 2, abacus"):
         assert said in shown
+
+
+def test_many_members_stand_in_rows_with_their_whole_names():
+    family = report()
+    members = {f"{name}_after_step_{step}": member for step in range(4) for name, member in family.members.items()}
+    shown = in_terminal(replace(family, members=members))
+    rows = [line for line in shown.splitlines() if "nano_after_step_3" in line]
+    assert any("30.0" in row for row in rows)
+    assert "…" not in shown

@@ -5,7 +5,7 @@ import torch
 from fakes import SHAPES, decoder_of
 
 from minikin.model import blocks
-from minikin.model.blocks import cut_rows
+from minikin.model.blocks import cut_rows, in_pieces
 
 LONG = [60, 60, 16]  # lengths of documents; quarters are 34 long
 
@@ -44,6 +44,35 @@ def test_in_blocks_as_whole(shape, monkeypatch):
     torch.testing.assert_close(cut, whole, atol=1e-5, rtol=1e-5)
     (expected,) = torch.autograd.grad(whole.square().sum(), decoder.embed_tokens.weight)
     torch.testing.assert_close(gradient, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_in_pieces_as_at_once(shape, monkeypatch):
+    monkeypatch.setattr(blocks, "_LEAST", 1000)
+    decoder = decoder_of(SHAPES[shape])
+    given = rows(LONG, [136], ALIGNED)
+    (expected,) = torch.autograd.grad(decoder(*given).square().sum(), decoder.embed_tokens.weight)
+    monkeypatch.setattr(blocks, "_PIECE", 16)
+    found = decoder(*given)
+    with torch.no_grad():
+        torch.testing.assert_close(found, decoder(*given), atol=1e-5, rtol=1e-5)
+    (gradient,) = torch.autograd.grad(found.square().sum(), decoder.embed_tokens.weight)
+    torch.testing.assert_close(gradient, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("window", [1, 15, 16, 17, 18, 50, 136])
+def test_pieces_leave_out_only_what_is_out_of_reach(window, monkeypatch):
+    monkeypatch.setattr(blocks, "_PIECE", 16)
+    place = torch.arange(136)
+    distance = place[:, None] - place
+    mask = torch.where((distance >= 0) & (distance < window), 0.0, float("-inf"))[None, None]
+    together = torch.full_like(mask, float("-inf"))
+    for piece in in_pieces(mask, window):
+        together[:, :, piece.queries, piece.keys] = piece.mask
+    assert torch.equal(together, mask)
+    first, *_, last = in_pieces(mask, window)
+    assert (first.keys, last.keys.stop) == (slice(0, 16), 136)
+    assert last.keys.start == max(0, 129 - window) // 16 * 16
 
 
 def test_only_rows_whose_documents_end_at_all_borders_are_cut():

@@ -40,7 +40,10 @@ def test_loss_and_gradient_are_the_same_and_one_graph_serves_all_steps(config):
             for loss, decoder in zip(losses, (plain, compiled), strict=True)
         ]
         torch.testing.assert_close(losses[1], losses[0])
-        torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-5)
+        # as a whole: single small slopes differ by a thousandth with how a processor rounds float32, a slope as a
+        # whole by 1e-5 to 1e-4 here; what was forgotten in one layer would be per cents
+        distances = [float((mine - its).norm() / its.norm()) for its, mine in zip(*gradients, strict=True)]
+        assert max(distances) < 1e-3
     # one of the first number of picked positions, one of any number
     assert graphs.frame_count == 1
 

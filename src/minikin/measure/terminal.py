@@ -1,6 +1,6 @@
 """The report and the plan at one glance, as tables for the terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -9,6 +9,7 @@ from rich.text import Text
 from minikin.measure.records import FamilyReport, Interval, Verdicted
 from minikin.measure.retention import TOO_CLOSE, comparable
 
+_MOST_COLUMNS = 4  # members side by side
 _NOTHING = "–"  # in place of a figure that would say nothing
 _SIGNS = {"kept": ("✓ kept", "green"), "missed": ("✗ missed", "red"), "undecided": ("? undecided", "yellow")}
 
@@ -18,8 +19,17 @@ def tables(report: FamilyReport) -> RenderableType:
     return Group(_quality(report), _cost(report), _precisions(report), _promises(report), _overlap(report))
 
 
-def _quality(report: FamilyReport) -> Table:
-    table = Table("task", "metric", title=f"{report.recipe}: quality, 95 % intervals", title_justify="left")
+def _quality(report: FamilyReport) -> RenderableType:
+    """A column a member; where there are too many for columns, a table a task and a row a member."""
+    title = f"{report.recipe}: quality, 95 % intervals"
+    if len(report.members) <= _MOST_COLUMNS:
+        return _quality_at_once(report, title)
+    tasks = next(iter(report.members.values())).scores
+    return Group(Text(title, style="italic"), *(table for task in tasks for table in _quality_of_task(report, task)))
+
+
+def _quality_at_once(report: FamilyReport, title: str) -> Table:
+    table = Table("task", "metric", title=title, title_justify="left")
     for name in report.members:
         table.add_column(name, justify="right")
     first = next(iter(report.members.values()))
@@ -31,6 +41,22 @@ def _quality(report: FamilyReport) -> Table:
                 scores = (member.group_scores[task][group][metric] for member in report.members.values())
                 table.add_row(Text(f"  {group}", style="dim"), metric, *map(_scored, scores))
         table.add_section()
+    return table
+
+
+def _quality_of_task(report: FamilyReport, task: str) -> Iterator[Table]:
+    members = report.members
+    yield _scores_of_members(task, {name: member.scores[task] for name, member in members.items()})
+    for group in next(iter(members.values())).group_scores.get(task, {}):
+        yield _scores_of_members(group, {name: member.group_scores[task][group] for name, member in members.items()})
+
+
+def _scores_of_members(what: str, scores: Mapping[str, Mapping[str, Interval]]) -> Table:
+    table = Table(what)
+    for metric in next(iter(scores.values())):
+        table.add_column(metric, justify="right")
+    for name, found in scores.items():
+        table.add_row(name, *map(_scored, found.values()))
     return table
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from minikin.base.shapes import Documents, Hidden, Logits, Mask, PerLayerInput, Positions, Tokens
-from minikin.model.blocks import Part, cut_rows, in_blocks
+from minikin.model.blocks import Part, at_once, cut_rows, in_blocks, in_pieces
 from minikin.model.cache import Cache, LayerCache
 from minikin.model.config import FULL, SLIDING, Config
 from minikin.model.layers import Attention, FeedForward, KeyValues, Sight, inverse_frequencies, rotation_at
@@ -175,12 +175,14 @@ class Decoder(nn.Module):
         if cache is not None:
             cache.extend(positions, documents)
             masks = self._masks(positions, documents, cache.positions, cache.documents)
-            return {kind: (Part(rows=None, length=positions.shape[1], mask=mask),) for kind, mask in masks.items()}
+            length = positions.shape[1]
+            return {kind: (Part(rows=None, length=length, pieces=(at_once(mask),)),) for kind, mask in masks.items()}
+        windows = {FULL: positions.shape[1], SLIDING: self.config.sliding_window}
         parts: dict[str, tuple[Part, ...]] = dict.fromkeys(self.config.layer_types, ())
         for rows, length in cut_rows(documents):
             places, owners = in_blocks(positions, rows, length), in_blocks(documents, rows, length)
             for kind, mask in self._masks(places, owners, places, owners).items():
-                parts[kind] += (Part(rows=rows, length=length, mask=mask),)
+                parts[kind] += (Part(rows=rows, length=length, pieces=in_pieces(mask, windows[kind])),)
         return parts
 
     def _masks(
