@@ -1,18 +1,21 @@
 """From recipe to rows: sources are seen by size and weight; a member begins as its parent, cut."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from fakes import site
 
 from minikin.base.seeds import torch_generator
+from minikin.family import guards
 from minikin.family.fitting import mixture
-from minikin.family.guards import dropout, held_out, losses, task_score, weight_decay
+from minikin.family.guards import dropout, held_out, task_score, weight_decay
 from minikin.family.learning import Optimization
 from minikin.family.site import answers_key, data_key, distilled_key, member_key, written_name
 from minikin.family.stages import prepare_data
 from minikin.family.supply import training_records, watched_records
 from minikin.model.decoder import initialized
+from minikin.text.batches import Mixture
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +42,30 @@ def test_tasks_keep_their_shares_whatever_their_sources(prepared):
 
 def test_held_out_losses_are_of_every_task(prepared):
     decoder = initialized(prepared.planned["nano"].config, torch_generator(1, "test")).eval()
-    assert set(held_out(prepared)(decoder)) == {"translation", "summarization", "dialogue", "text"}
     rows = mixture(prepared, "full", prepared.recipe.member["full"].train)
-    assert set(losses(decoder, rows.recent(40, 8))) == {"translation", "summarization", "dialogue", "text"}
+    assert set(held_out(prepared, rows)(decoder)) == {"translation", "summarization", "dialogue", "text"}
+    assert set(rows.recent(40, 8)) == {"translation", "summarization", "dialogue", "text"}
+
+
+def test_sources_count_in_held_out_losses_as_in_training(prepared, monkeypatch):
+    rows = mixture(prepared, "full", prepared.recipe.member["full"].train)
+    parts = rows.parts("translation")
+    assert len(parts) > 1
+    assert len(set(parts)) > 1
+    told = iter(range(100))
+    monkeypatch.setattr(guards, "loss_of", lambda *_: float(next(told)))
+    expected = sum(part * loss for loss, part in enumerate(parts)) / sum(parts)
+    assert held_out(prepared, rows)(None)["translation"] == pytest.approx(expected)
+
+
+def test_recent_rows_are_no_models(prepared):
+    share = mixture(prepared, "full", prepared.recipe.member["full"].train)._shares[0]
+    written = replace(share, name="by a model", rows=share.rows, by_people=False)
+    both, alone = Mixture([share, written], 4, 1), Mixture([share], 4, 1)
+    assert both.parts(share.task) == [0.5]
+    everything = {tuple(row) for row in both.recent(10, 40)[share.task].tokens.tolist()}
+    assert len(everything) == 20
+    assert everything == {tuple(row) for row in alone.recent(5, 40)[share.task].tokens.tolist()}
 
 
 def test_recent_rows_are_those_seen_last(prepared):

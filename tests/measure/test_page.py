@@ -28,7 +28,9 @@ def test_groups_stand_under_their_task(html):
     for shown in (html, in_terminal(report())):
         places = [shown.index(said) for said in ("translation", "one en-de", "two en-de", "dialogue")]
         assert places == sorted(places)
-    assert re.search(r"one en-de</td><td>bleu</td>\s*<td>60\.0 .*</td>\s*<td>30\.0 .*</td>\s*<td>\s*50\.0 %", html)
+    assert re.search(
+        r"one en-de</td><td>bleu</td><td>1\.0</td>\s*<td>60\.0 .*</td>\s*<td>30\.0 .*</td>\s*<td>\s*50\.0 %", html
+    )
 
 
 def test_shares_of_chance_are_not_shown():

@@ -15,7 +15,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from minikin.measure.examine import examine
 from minikin.measure.limits import limits
-from minikin.measure.metrics import metrics_of, reply_f1, scored
+from minikin.measure.metrics import chance, metrics_of, reply_f1, scored
 from minikin.measure.records import Answer, Interval
 from minikin.measure.retention import (
     cost_promise,
@@ -167,8 +167,8 @@ def test_a_group_that_a_resample_lacks_is_not_in_its_mean():
 def test_chance_is_what_guessing_hits():
     hits, words = metrics_of("dialogue")
     given = [replace(answer, candidates=20) for answer in answers("dialogue")]
-    assert hits.chance(given) == pytest.approx(5)
-    assert words.chance(given) == 1
+    assert chance(hits, given) == pytest.approx(5)
+    assert chance(words, given) == 1
 
 
 def test_the_target_is_an_answer_beside_the_references():
@@ -260,3 +260,19 @@ def test_a_choice_does_not_depend_on_what_is_asked_beside_it(select):
     alone = [select(decoder, tokens, [one], [prompt])[0] for one, prompt in zip(asked, prompts, strict=True)]
     assert together == alone
     assert len(set(together)) > 1
+
+
+def test_what_needs_no_skill_is_anothers_answer_or_a_documents_first_words():
+    def answer(group, reference, source="", task="dialogue"):
+        return Answer(task=task, example=0, group=group, source=source, output="", references=(reference,), hit=None)
+
+    f1, rouge = metrics_of("dialogue")[1], metrics_of("summarization")[0]
+    said = ["see you", "see you soon", "no"]
+    # each is answered by the next of its group: see you soon, no, see you; and x by y
+    expected = numpy.mean([100 * 4 / 5, 0, 0])
+    assert chance(f1, [answer("a", text) for text in said]) == pytest.approx(expected)
+    both = [*(answer("a", text) for text in said), answer("b", "x"), answer("b", "y")]
+    assert chance(f1, both) == pytest.approx(expected / 2)
+    assert chance(f1, [answer("a", "x"), answer("a", "y")]) == 1
+    leading = [answer("", f"sun{n} moon{n}", f"sun{n} moon{n} and much more", "summarization") for n in range(3)]
+    assert chance(rouge, leading) == 100

@@ -49,6 +49,7 @@ def test_in_blocks_as_whole(shape, monkeypatch):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_in_pieces_as_at_once(shape, monkeypatch):
     monkeypatch.setattr(blocks, "_LEAST", 1000)
+    monkeypatch.setattr(blocks, "_PIECE", 1000)
     decoder = decoder_of(SHAPES[shape])
     given = rows(LONG, [136], ALIGNED)
     (expected,) = torch.autograd.grad(decoder(*given).square().sum(), decoder.embed_tokens.weight)
@@ -83,10 +84,12 @@ def test_only_rows_whose_documents_end_at_all_borders_are_cut():
 
 
 def test_padding_reaches_over_borders_without_harm():
-    _, positions, documents = rows([30, 106])
+    tokens, positions, documents = rows([30, 106], LONG)
     documents[0, 30:] = -1
     assert cut_rows(documents)[0][0].tolist() == [0]
-    assert positions.shape == documents.shape
+    decoder, alone = decoder_of(), slice(0, 30)
+    padded = decoder(tokens, positions, documents)[:1, alone]
+    torch.testing.assert_close(padded, decoder(tokens[:1, alone], positions[:1, alone], documents[:1, alone]))
 
 
 def test_rows_that_have_no_quarters_stay_whole():

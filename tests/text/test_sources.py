@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+from random import Random
 
 import pyarrow
 import pyarrow.parquet
@@ -11,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minikin.base.errors import DataError
-from minikin.text.records import Translation
-from minikin.text.sources import read, reversed_direction
+from minikin.text.records import Dialogue, Translation, Turn
+from minikin.text.sources import read, reversed_direction, up_to_drawn_turns
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")).filter(str.strip)
 GOOD = {"source": "a", "target": "b", "source_lang": "en", "target_lang": "de"}
@@ -134,3 +135,10 @@ def test_other_bad_files_are_told(tmp_path):
     }.items():
         with pytest.raises(DataError, match=said):
             list(read(tmp_path / name, "translation"))
+
+
+def test_every_turn_but_the_first_may_be_drawn_and_what_comes_after_is_left_out():
+    whole = Dialogue(turns=tuple(Turn(role="ab"[number % 2], text=f"turn {number}") for number in range(5)))
+    found = list(up_to_drawn_turns([whole] * 200, Random(1)))
+    assert {len(dialogue.turns) for dialogue in found} == {2, 3, 4, 5}
+    assert all(dialogue.turns == whole.turns[: len(dialogue.turns)] for dialogue in found)

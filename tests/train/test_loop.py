@@ -180,7 +180,7 @@ def test_chunked_losses_and_gradients_equal_whole_ones(monkeypatch):
 
     whole = loss_and_gradient()
     monkeypatch.setattr("minikin.train.head._LEAST_ROWS", 1)
-    monkeypatch.setattr("minikin.train.head._CHUNK_LOGITS", 10 * TINY.vocab_size)
+    monkeypatch.setattr("minikin.train.head._IN_CACHE", 10 * TINY.vocab_size)
     torch.testing.assert_close(loss_and_gradient(), whole)
 
 

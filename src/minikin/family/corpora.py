@@ -85,7 +85,7 @@ class Data(Strict):
     select: list[Annotated[NamedSource, BeforeValidator(_named)]] = Field(
         default=[],
         description="Held-out response selection, dialogue only; answers are then scored on it, not on test. "
-        "Of whole dialogues, the last turns are to be selected.",
+        "Of whole dialogues, a turn each is drawn, to be selected among the others.",
     )
     both_directions: bool = Field(default=False, description="Learn and test every translation both ways.")
     every_speaker: bool = Field(default=False, description="Learn every dialogue from the view of each who speaks.")

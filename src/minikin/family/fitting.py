@@ -87,7 +87,8 @@ def mixture(site: Site, name: str, optimization: Optimization) -> Mixture:
         if written is not None and (written / task).is_dir():
             rows = _packed(site, sources, written / task)
             found = [replace(share, share=share.share / 2) for share in found]
-            found.append(Share(task=task, name=f"{task} by the teacher", rows=rows, share=sources.share / 2))
+            name = f"{task} by the teacher"
+            found.append(Share(task=task, name=name, rows=rows, share=sources.share / 2, by_people=False))
         shares += found
     return Mixture(shares, max(1, optimization.batch_tokens // data.sequence_length), site.recipe.seed)
 

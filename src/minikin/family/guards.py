@@ -6,11 +6,12 @@ arXiv 2509.14786).
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from math import log2, sqrt
+from random import Random
 from typing import Any
 
-from minikin.base.seeds import numpy_generator, torch_generator
+from minikin.base.seeds import numpy_generator, seed_for, torch_generator
 from minikin.family.answering import questions_of, selector
 from minikin.family.learning import Optimization
 from minikin.family.recipe import Recipe
@@ -22,9 +23,10 @@ from minikin.measure.records import Answer
 from minikin.measure.tasks import Question
 from minikin.model.decoder import Decoder
 from minikin.model.decoding import Decoding
-from minikin.text.batches import Batch, PackedCorpus
+from minikin.text.batches import Batch, Mixture, PackedCorpus
 from minikin.text.corpus import Corpus
-from minikin.text.sources import Task
+from minikin.text.records import Dialogue, Record
+from minikin.text.sources import Task, up_to_drawn_turns
 from minikin.text.tokenizer import Tokenizer
 from minikin.train.candidates import Kept
 from minikin.train.objective import held_out_loss
@@ -50,19 +52,36 @@ def weight_decay(optimization: Optimization, repeats: float) -> float:
     return min(_MOST_DECAY, _BASE_DECAY * sqrt(max(1.0, repeats)))
 
 
-def held_out(site: Site) -> Callable[[Decoder], dict[str, float]]:
-    """The loss of the answers a task, on some rows that are never trained on; always the same ones."""
-    length, chosen = site.recipe.data.sequence_length, {}
-    for folder in sorted((site.store.folder("data") / "held_out").glob("*")):
-        rows = PackedCorpus(Corpus(folder), length, 0.0)
-        order = numpy_generator(site.recipe.seed, "held out", folder.name).permutation(len(rows))
-        chosen[folder.name] = rows.answers(order[:WATCHED_ROWS].tolist())
-    return lambda decoder: losses(decoder, chosen)
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """Rows of one source of a task, and the source's part of what is trained on."""
+
+    task: str
+    rows: Batch
+    part: float
 
 
-def losses(decoder: Decoder, chosen: dict[str, Batch]) -> dict[str, float]:
-    """The loss a task of some rows."""
-    return {task: held_out_loss(decoder, _parts(rows)) for task, rows in chosen.items()}
+def held_out(site: Site, trained_on: Mixture) -> Callable[[Decoder], dict[str, float]]:
+    """The loss of the answers a task, on some rows that are never trained on; always the same ones.
+
+    A task's sources count as much as in what is trained on.
+    """
+    watched = list(_watched_rows(site, trained_on))
+    tasks = dict.fromkeys(each.task for each in watched)
+
+    def losses_of(decoder: Decoder) -> dict[str, float]:
+        found = [(each, loss_of(decoder, each.rows)) for each in watched]
+        of_task = {task: [(each.part, loss) for each, loss in found if each.task == task] for task in tasks}
+        return {
+            task: sum(part * loss for part, loss in of) / sum(part for part, _ in of) for task, of in of_task.items()
+        }
+
+    return losses_of
+
+
+def loss_of(decoder: Decoder, rows: Batch) -> float:
+    """The loss of some rows, in nats a token that counts."""
+    return held_out_loss(decoder, _parts(rows))
 
 
 def task_score(site: Site) -> Callable[[Decoder], float]:
@@ -99,11 +118,27 @@ def told_guards(decoder: Decoder, decay: float, kept: Kept | None) -> dict[str, 
     return told | ({"kept": asdict(kept)} if kept else {})
 
 
+def _watched_rows(site: Site, trained_on: Mixture) -> Iterator[Watched]:
+    for task in site.recipe.data.tasks:
+        parts = trained_on.parts(task)
+        for number, part in enumerate(parts):
+            folder = site.store.folder("data") / "held_out" / task / str(number)
+            if folder.is_dir():
+                rows = PackedCorpus(Corpus(folder), site.recipe.data.sequence_length, 0.0)
+                order = numpy_generator(site.recipe.seed, "held out", task, number).permutation(len(rows))
+                chosen = order[: -(-WATCHED_ROWS // len(parts))].tolist()
+                yield Watched(task=task, rows=rows.answers(chosen), part=part)
+
+
 def _watched_questions(recipe: Recipe, task: Task) -> list[Question]:
-    """Evenly from all that is watched of a task; none if that is too little to ask about."""
+    """Evenly from all that is watched of a task, dialogues up to some turn; none if that is too little to ask about."""
     there = list(watched_records(recipe, task))
     count = min(len(there), _WATCHED_QUESTIONS)
     examples = [there[number * len(there) // count] for number in range(count)]
+    if task == "dialogue":
+        chance = Random(seed_for(recipe.seed, "watched turns"))
+        whole = (record for record, *_ in examples if isinstance(record, Dialogue))
+        examples = [list[Record]([dialogue]) for dialogue in up_to_drawn_turns(whole, chance)]
     return questions_of(examples, [""] * len(examples), recipe.seed) if len(examples) >= _LEAST_QUESTIONS else []
 
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-from minikin.base.errors import CheckpointError, DataError
+from minikin.base.errors import CheckpointError
 from minikin.base.files import digest, file_digest, read_json
 from minikin.model.checkpoint import GENERATION, read_config
 from minikin.model.config import Config
 from minikin.model.shards import weight_files
+from minikin.text.hub import asked
 from minikin.text.tokenizer import TOKENIZER, Tokenizer
 
 _DESCRIPTION = ("*.json", "*.jinja")
@@ -57,11 +57,6 @@ def _fetched(origin: str, patterns: tuple[str, ...]) -> Path:
         raise CheckpointError(f"{origin}: is a file; name the folder of a checkpoint, with config.json and safetensors")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", origin):
         raise CheckpointError(f"{origin}: no such folder, and no name of the hub's kind OWNER/NAME")
-    try:
-        return Path(snapshot_download(origin, allow_patterns=list(patterns)))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(
-            f"{origin}: no such folder here, and not fetched from the hub either ({reason}); check the path, or the "
-            "hub's name and the network"
-        ) from error
+    told = f"{origin}: no such folder here, and not fetched from the hub either"
+    advice = "check the path, or the hub's name and the network"
+    return Path(asked(told, advice, lambda: snapshot_download(origin, allow_patterns=list(patterns))))

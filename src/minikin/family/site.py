@@ -23,7 +23,7 @@ from minikin.family.store import Store
 from minikin.family.supply import fingerprint
 from minikin.ship.rounding import rounding_key
 
-_VERSION = "6"  # raise it when a stage begins to mean something else
+_VERSION = "7"  # raise it when a stage begins to mean something else
 _ANSWERS = "2"  # the same of the answers alone: members need not be trained again
 
 
@@ -139,8 +139,9 @@ def answers_key(site: Site, name: str, kind: str | None = None) -> str:
     member = site.brought.members[name] if site.brought else member_key(site, name)
     asked = [exam.task for exam in site.exams if exam.sources and exam.task != "text"]
     limits = (measure.max_examples, measure.batch, {task: asdict(measure.decoding_of(task)) for task in asked})
+    chosen = (site.recipe.seed, site.recipe.data.replies_told_apart)
     rounding = rounding_key(site.planned[name].config, kind) if kind else ""
-    return digest(_VERSION, _ANSWERS, member, json.dumps(told), json.dumps(limits), rounding)
+    return digest(_VERSION, _ANSWERS, member, json.dumps(told), json.dumps(limits), json.dumps(chosen), rounding)
 
 
 def overlap_key(site: Site) -> str:

@@ -11,7 +11,7 @@ from minikin.family.fitting import adopted, beginning, corrected_by, mixture, ob
 from minikin.family.learning import OnPolicy, Optimization
 from minikin.family.origin import origin_folder
 from minikin.family.site import Site, corrector_of, data_key, distilled_key, distilled_name, member_key
-from minikin.family.supply import training_sources, watched_records
+from minikin.family.supply import training_sources, watched_sources
 from minikin.family.training import Training, steps_of, trained
 from minikin.measure.limits import words
 from minikin.model.checkpoint import in_memory, load, save
@@ -35,8 +35,9 @@ def prepare_data(site: Site) -> None:
                 size = write_records(folder / "train" / task / str(number), _counted(records, seen), tokenizer)
                 source = data.train[number].source
                 site.log.say(f"  {task}, {source}: {size.documents:,} documents, {size.tokens:,} tokens")
-            if held_back := [record for records in watched_records(recipe, task) for record in records]:
-                write_records(folder / "held_out" / task, held_back, tokenizer)
+            for number, watched in enumerate(watched_sources(recipe, task)):
+                if held_back := [record for records in watched for record in records]:
+                    write_records(folder / "held_out" / task / str(number), held_back, tokenizer)
         write_json(folder / "words.json", dict(seen.most_common()))
 
 

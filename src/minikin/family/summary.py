@@ -13,7 +13,7 @@ from minikin.family.recipe import Promise
 from minikin.family.site import Site
 from minikin.measure.efficiency import efficiency
 from minikin.measure.limits import limits
-from minikin.measure.metrics import Metric, metrics_of, scored
+from minikin.measure.metrics import Metric, chance, metrics_of, scored
 from minikin.measure.records import (
     Answer,
     Bucket,
@@ -42,15 +42,18 @@ def summarize(site: Site, overlap: dict[str, Overlap], told: dict[str, str]) -> 
     """Score every member, compare it with the first, and measure what it costs; `told` is added to how it was done."""
     answers = {name: _by_task(read_answers(site, name)) for name in site.recipe.member}
     first, machine = answers[site.recipe.first], describe(site.device)
-    chance = {metric.name: metric.chance(given) for task, given in first.items() for metric in metrics_of(task)}
-    too_close = _too_close(_scores(site, first), chance)
+    levels = {name: level for given in first.values() for name, level in _chance(given).items()}
+    too_close = _too_close(_scores(site, first), levels)
     members = {name: _member(site, name, answers, too_close, machine.threads) for name in site.recipe.member}
     return FamilyReport(
         recipe=site.recipe.name,
         recipe_digest=digest(site.recipe.model_dump_json()),
         machine=asdict(machine),
         how=_how(site, first) | _utilisation(site, members) | told,
-        chance=chance,
+        chance=levels,
+        group_chance={
+            task: {group: _chance(given) for group, given in found.items()} for task, found in _by_group(first).items()
+        },
         members=members,
         samples=samples(answers),
         overlap=overlap,
@@ -110,10 +113,14 @@ def _kept(site: Site, metric: Metric, answers: Sequence[Answer], reference: Sequ
     return ratio_interval(table, scored(metric, reference)[0], score, _draws(site, answers))
 
 
-def _too_close(scores: Scores, chance: Mapping[str, float]) -> set[str]:
+def _chance(answers: Sequence[Answer]) -> dict[str, float]:
+    return {metric.name: chance(metric, answers) for metric in metrics_of(answers[0].task)}
+
+
+def _too_close(scores: Scores, levels: Mapping[str, float]) -> set[str]:
     """The metrics of which no share says anything."""
     found = {metric: score for metrics in scores.values() for metric, score in metrics.items()}
-    return {metric for metric, score in found.items() if not comparable(score, chance[metric])}
+    return {metric for metric, score in found.items() if not comparable(score, levels[metric])}
 
 
 def _promises(
@@ -169,6 +176,10 @@ def _how(site: Site, answers: Answers) -> dict[str, str]:
     if "hits@1" in found:
         by_vectors = site.recipe.data.replies_told_apart
         found["hits@1"] += ", by cosine of conversation and reply" if by_vectors else ", by log-probability a token"
+    found["no skill"] = (
+        "hits@1: guessing; else another example's reference as the answer, or, of summaries, if that scores more, "
+        "the document's first words, as many as references have on average"
+    )
     found["answers"] = _written(site, answers)
     return found
 

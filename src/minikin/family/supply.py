@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Literal, Protocol
+from random import Random
+from typing import Literal, Protocol, cast
 
 from minikin.base.errors import DataError
 from minikin.base.files import file_digest
@@ -14,7 +15,7 @@ from minikin.family.recipe import Recipe
 from minikin.text.hub import fetched
 from minikin.text.mapping import OURS, Naming, Task
 from minikin.text.records import Dialogue, Record, Translation
-from minikin.text.sources import present, read, reversed_direction, views_of_others
+from minikin.text.sources import present, read, reversed_direction, up_to_drawn_turns, views_of_others
 from minikin.text.village import village
 
 Split = Literal["train", "test"]
@@ -46,11 +47,15 @@ def training_sources(recipe: Recipe, task: Task) -> list[Iterator[Record]]:
 
 
 def watched_records(recipe: Recipe, task: Task) -> Iterator[list[Record]]:
-    """What is held back of the training sources to watch a training by; a record and its reversal as one list."""
+    """What is held back of all sources to watch a training by; a record and its other views as one list."""
+    return chain.from_iterable(watched_sources(recipe, task))
+
+
+def watched_sources(recipe: Recipe, task: Task) -> list[Iterator[list[Record]]]:
+    """The same of each source."""
     data = recipe.data.tasks[task]
-    for source in data.train:
-        for record in _watched(recipe, source, task):
-            yield list(directed([record], data))
+    watched = (_watched(recipe, source, task) for source in data.train)
+    return [(list(directed([record], data)) for record in records) for records in watched]
 
 
 def records_of(recipe: Recipe, source: NamedSource, task: Task, split: Split) -> Iterator[Record]:
@@ -60,10 +65,12 @@ def records_of(recipe: Recipe, source: NamedSource, task: Task, split: Split) ->
     path = _file(recipe, source)
     if path is not None and source.hub:
         return read(path, task)
-    # in records that are whole dialogues, a response is selected among their last turns
+    paths = _dataset(recipe, source, split) if path is None else [path]
+    # of records that are whole dialogues, responses are selected among drawn turns
     if task == "selection" and any(field.startswith("turns") for field in source.fields):
-        task = "dialogue"
-    return _read(_dataset(recipe, source, split) if path is None else [path], task, _naming(source))
+        dialogues = cast(Iterator[Dialogue], _read(paths, "dialogue", _naming(source)))
+        return up_to_drawn_turns(dialogues, Random(seed_for(recipe.seed, "turns", source.source)))
+    return _read(paths, task, _naming(source))
 
 
 def directed(records: Iterable[Record], views: Views) -> Iterator[Record]:

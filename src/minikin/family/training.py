@@ -6,7 +6,7 @@ from typing import Any
 
 from minikin.base.device import products_dtype
 from minikin.family.card import provenance
-from minikin.family.guards import WATCHED_ROWS, dropout, held_out, losses, task_score, told_guards, weight_decay
+from minikin.family.guards import WATCHED_ROWS, dropout, held_out, loss_of, task_score, told_guards, weight_decay
 from minikin.family.learning import Optimization
 from minikin.family.site import Site
 from minikin.measure.overfitting import parted
@@ -55,16 +55,21 @@ def trained(site: Site, training: Training) -> dict[str, Any]:
     candidates = Candidates(work, training.optimization.candidates)
     run = _run(site, training, candidates)
     optimizers = Optimizers(decoder, _schedule(training), decay, training.optimization.clip_norm, run.dtype)
+    states = States(work, site.log.say)
+    if states.newest() is None:
+        decoder.eval()
+        candidates.offer(decoder, 0, run.held_out(decoder))  # a training that only spoils is not kept
     with site.log.bar(f"{training.name}: training", training.steps) as bar:
 
         def watch(step: int, loss: float, speed: float) -> None:
             bar.at(step, f"loss {loss:.3f} · {speed:,.0f} tokens/s")
 
-        reached = fit(decoder, training.objective, optimizers, run, States(work, site.log.say), watch)
+        reached = fit(decoder, training.objective, optimizers, run, states, watch)
     _warn(site, training.name, reached)
     decoder.eval()
     kept = candidates.keep_best(decoder, task_score(site))
-    seen, unseen = losses(decoder, rows.recent(reached.steps, WATCHED_ROWS)), run.held_out(decoder)
+    recent, unseen = rows.recent(reached.steps, WATCHED_ROWS), run.held_out(decoder)
+    seen = {task: loss_of(decoder, batch) for task, batch in recent.items()}
     gap = {task: unseen[task] - seen[task] for task in unseen if task in seen}
     return provenance(site, training.name, reached, rows, gap) | told_guards(decoder, decay, kept)
 
@@ -87,7 +92,7 @@ def _run(site: Site, training: Training, candidates: Candidates) -> Run:
         steps=training.steps,
         batch_at=training.batch_at,
         batch_tokens=training.rows.batch_tokens,
-        held_out=held_out(site),
+        held_out=held_out(site, training.rows),
         offer=lambda decoder, point: candidates.offer(decoder, point.step, point.held_out),
         look_every=-(-training.steps // _LOOKS),
         save_seconds=site.recipe.checkpoint_seconds,

@@ -9,7 +9,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -24,18 +24,14 @@ from minikin.measure.records import Answer
 Table = NDArray[numpy.float64]  # [answers, statistics]
 Score = Callable[[NDArray[numpy.float64]], float]  # of one summed row
 _ROUGES = ("rouge1", "rouge2", "rougeL")
-_NEXT_TO_NOTHING = 1.0  # where words are compared there is no chance level, but a share of less than this is noise
-
-
-def _no_chance(_: Sequence[Answer]) -> float:
-    return _NEXT_TO_NOTHING
+_NEXT_TO_NOTHING = 1.0  # a share of a score below this is noise, whatever it is a score of
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """A named score of one task; `score` takes one summed row of `table` and gives 0 to 100.
 
-    `chance` is the score that needs no skill in what was asked.
+    `guessed` is what guessing scores, where answers are chosen and not written.
     """
 
     name: str
@@ -43,7 +39,7 @@ class Metric:
     table: Callable[[Sequence[Answer]], Table]
     score: Score
     signature: str
-    chance: Callable[[Sequence[Answer]], float] = _no_chance
+    guessed: Callable[[Sequence[Answer]], float] | None = None
 
 
 def scored(metric: Metric, answers: Sequence[Answer]) -> tuple[Table, Score]:
@@ -58,6 +54,19 @@ def scored(metric: Metric, answers: Sequence[Answer]) -> tuple[Table, Score]:
     for number, (chosen, table) in enumerate(zip(places, tables, strict=True)):
         whole[chosen, number * width : (number + 1) * width] = table
     return whole, lambda sums: _mean_over_groups(metric.score, numpy.split(sums, len(groups)))
+
+
+def chance(metric: Metric, answers: Sequence[Answer]) -> float:
+    """The score that needs no skill in what was asked.
+
+    For what is written, that of the reference of another question of its group in place of the answer; of summaries,
+    if that is more, that of the document's first words, as many as a reference has on average ("lead").
+    """
+    if metric.guessed:
+        return metric.guessed(answers)
+    unskilled = [_anothers(answers), *([_leads(answers)] if metric.task == "summarization" else [])]
+    tables = [scored(metric, given) for given in unskilled]
+    return max(_NEXT_TO_NOTHING, *(score(table.sum(0)) for table, score in tables))
 
 
 def metrics_of(task: str) -> list[Metric]:
@@ -89,6 +98,22 @@ def _words(text: str) -> list[str]:
 def _word_f1(output: list[str], reference: list[str]) -> float:
     shared = sum((Counter(output) & Counter(reference)).values())
     return 2 * shared / (len(output) + len(reference)) if shared else 0.0
+
+
+def _anothers(answers: Sequence[Answer]) -> list[Answer]:
+    """Every answer replaced by a reference of the question half of its group further on."""
+    found = list(answers)
+    for group in {answer.group for answer in answers}:
+        places = [place for place, answer in enumerate(answers) if answer.group == group]
+        half = len(places) // 2
+        for place, other in zip(places, places[half:] + places[:half], strict=True):
+            found[place] = replace(answers[place], output=answers[other].references[0])
+    return found
+
+
+def _leads(answers: Sequence[Answer]) -> list[Answer]:
+    words = round(numpy.mean([len(answer.references[0].split()) for answer in answers]))
+    return [replace(answer, output=" ".join(answer.source.split()[:words])) for answer in answers]
 
 
 def _mean_over_groups(score: Score, parts: Sequence[NDArray[numpy.float64]]) -> float:
@@ -185,7 +210,7 @@ _METRICS = (
         table=lambda answers: _mean([float(bool(answer.hit)) for answer in answers]),
         score=_mean_score,
         signature="true reply first among its candidates",
-        chance=_guessed_hits,
+        guessed=_guessed_hits,
     ),
     Metric(
         name="reply_f1",

@@ -9,7 +9,7 @@ from minikin.measure.differing import marked
 from minikin.measure.metrics import metrics_of
 from minikin.measure.overfitting import parted
 from minikin.measure.plots import limits_plot, loss_curves, quality_against
-from minikin.measure.records import By, FamilyReport
+from minikin.measure.records import By, FamilyReport, group_chance
 from minikin.measure.retention import comparable
 from minikin.measure.sentences import least_kept, promise_sentence
 from minikin.text.overlap import DOCUMENT, NEAR, SENTENCE
@@ -38,6 +38,7 @@ def page(report: FamilyReport) -> str:
         sentence_scores=_SENTENCE_SCORES,
         parts=_PARTS,
         comparable=comparable,
+        group_chance=group_chance,
         least_kept=least_kept,
         marked=marked,
         main_metric=lambda task: metrics_of(task)[0].name,

@@ -96,6 +96,11 @@ def loss_curves(report: FamilyReport) -> str:
     return _svg(figure)
 
 
+def _beside(index: int, members: int) -> float:
+    """How far from a part's middle a member is drawn; parts are 1 apart."""
+    return 0.36 * ((index + 0.5) / members - 0.5)
+
+
 def limits_plot(report: FamilyReport, by: By) -> str:
     """Score of each member on parts of the test, of the tasks that have such parts; nothing if none has."""
     divided = {bucket.task for bucket in next(iter(report.members.values())).limits if bucket.by == by}
@@ -106,7 +111,7 @@ def limits_plot(report: FamilyReport, by: By) -> str:
     for axis, task in zip(axes, tasks, strict=True):
         for index, (name, member) in enumerate(report.members.items()):
             buckets = [bucket for bucket in member.limits if bucket.task == task and bucket.by == by]
-            places = [place + 0.12 * (index - 1) for place in range(len(buckets))]
+            places = [place + _beside(index, len(report.members)) for place in range(len(buckets))]
             scores = [bucket.score for bucket in buckets]
             axis.errorbar(
                 places,

@@ -185,7 +185,8 @@ class Sample:
 class FamilyReport:
     """`report.json`. `how` says how scores were obtained: examples, resamples, seed, metric signatures.
 
-    `chance` is, by metric, what guessing scores: of a score whose interval reaches down to it, no share says anything.
+    `chance` is, by metric, what needs no skill: of a score whose interval reaches down to it, no share says anything;
+    `group_chance` is the same task → group → metric.
     `overlap` is what the training data has of the test, a task; nothing where they were not compared.
     """
 
@@ -196,4 +197,10 @@ class FamilyReport:
     chance: dict[str, float]
     members: dict[str, MemberReport]
     samples: tuple[Sample, ...]
+    group_chance: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict[str, dict[str, dict[str, float]]])
     overlap: dict[str, Overlap] = field(default_factory=dict[str, Overlap])
+
+
+def group_chance(report: FamilyReport, task: str, group: str) -> dict[str, float]:
+    """What needs no skill on a group; that of the task where it was not found out."""
+    return report.group_chance.get(task, {}).get(group, report.chance)

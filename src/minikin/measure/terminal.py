@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from minikin.measure.records import FamilyReport, Interval, Verdicted
+from minikin.measure.records import FamilyReport, Interval, Verdicted, group_chance
 from minikin.measure.retention import TOO_CLOSE, comparable
 
 _MOST_COLUMNS = 4  # members side by side
@@ -30,31 +30,35 @@ def _quality(report: FamilyReport) -> RenderableType:
 
 def _quality_at_once(report: FamilyReport, title: str) -> Table:
     table = Table("task", "metric", title=title, title_justify="left")
-    for name in report.members:
+    for name in ("no skill", *report.members):
         table.add_column(name, justify="right")
     first = next(iter(report.members.values()))
     for task, metrics in first.scores.items():
         for metric in metrics:
-            table.add_row(task, metric, *(_scored(member.scores[task][metric]) for member in report.members.values()))
+            scores = (member.scores[task][metric] for member in report.members.values())
+            table.add_row(task, metric, f"{report.chance[metric]:.1f}", *map(_scored, scores))
         for group, found in first.group_scores.get(task, {}).items():
             for metric in found:
                 scores = (member.group_scores[task][group][metric] for member in report.members.values())
-                table.add_row(Text(f"  {group}", style="dim"), metric, *map(_scored, scores))
+                level = group_chance(report, task, group)[metric]
+                table.add_row(Text(f"  {group}", style="dim"), metric, f"{level:.1f}", *map(_scored, scores))
         table.add_section()
     return table
 
 
 def _quality_of_task(report: FamilyReport, task: str) -> Iterator[Table]:
     members = report.members
-    yield _scores_of_members(task, {name: member.scores[task] for name, member in members.items()})
+    yield _scores_of_members(task, {name: member.scores[task] for name, member in members.items()}, report.chance)
     for group in next(iter(members.values())).group_scores.get(task, {}):
-        yield _scores_of_members(group, {name: member.group_scores[task][group] for name, member in members.items()})
+        scores = {name: member.group_scores[task][group] for name, member in members.items()}
+        yield _scores_of_members(group, scores, group_chance(report, task, group))
 
 
-def _scores_of_members(what: str, scores: Mapping[str, Mapping[str, Interval]]) -> Table:
-    table = Table(what)
-    for metric in next(iter(scores.values())):
+def _scores_of_members(what: str, scores: Mapping[str, Mapping[str, Interval]], levels: Mapping[str, float]) -> Table:
+    table, metrics = Table(what), next(iter(scores.values()))
+    for metric in metrics:
         table.add_column(metric, justify="right")
+    table.add_row("no skill", *(f"{levels[metric]:.1f}" for metric in metrics), style="dim")
     for name, found in scores.items():
         table.add_row(name, *map(_scored, found.values()))
     return table

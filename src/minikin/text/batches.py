@@ -124,12 +124,16 @@ class PackedCorpus:
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A corpus and its part of all rows; shares of a mixture need not add up to one. `task` is what it is for."""
+    """A corpus and its part of all rows; shares of a mixture need not add up to one. `task` is what it is for.
+
+    `by_people` tells it from what a model wrote.
+    """
 
     task: str
     name: str
     rows: PackedCorpus
     share: float
+    by_people: bool = True
 
 
 @final
@@ -158,14 +162,22 @@ class Mixture:
         return written(self._places(step), self.length, prompts_count=False)
 
     def recent(self, steps: int, rows: int) -> dict[str, Batch]:
-        """The answers of the last `rows` rows of each task that were seen in `steps` steps."""
+        """The answers of the last `rows` rows of each task that were seen in `steps` steps, and not written by a model.
+
+        So their loss can be held against that of data: what a model writes is easier to foresee.
+        """
         seen: dict[str, list[tuple[PackedCorpus, int]]] = {share.task: [] for share in self._shares}
         last = steps * self.batch_rows - 1
         for number in range(last, max(-1, last - _LOOK_BACK * rows), -1):
             share, row = self._place(number)
-            if len(seen[share.task]) < rows:
+            if share.by_people and len(seen[share.task]) < rows:
                 seen[share.task].append((share.rows, row))
         return {task: written(found, self.length, prompts_count=False) for task, found in seen.items() if found}
+
+    def parts(self, task: str) -> list[float]:
+        """How much of all rows is from each of a task's sources, in order; what a model wrote is none of them."""
+        whole = sum(share.share for share in self._shares)
+        return [share.share / whole for share in self._shares if share.task == task and share.by_people]
 
     def epochs(self, steps: int) -> dict[str, float]:
         """How often each corpus has been seen after this many steps."""

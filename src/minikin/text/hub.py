@@ -1,14 +1,17 @@
 """Datasets of the Hugging Face hub: the files of a split, fetched once and then read like any other."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import huggingface_hub
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from minikin.base.errors import DataError
 from minikin.text.sources import SUFFIXES
+
+_T = TypeVar("_T")
 
 
 def fetched(name: str, split: str, revision: str | None = None) -> list[Path]:
@@ -17,15 +20,21 @@ def fetched(name: str, split: str, revision: str | None = None) -> list[Path]:
     A file is of a split whose name is a word of its path; "en-de/train" means those in the folder "en-de". Csv files
     are taken if there are no others: many a dataset is there twice. Revisions are branches, tags or commits.
     """
+    told, advice = f"hub:{name}: cannot be fetched", "check the name and the network"
+    listed = asked(told, advice, lambda: huggingface_hub.list_repo_files(name, repo_type="dataset", revision=revision))
+    if not (chosen := _chosen(sorted(listed), split)):
+        raise DataError(f"hub:{name}: has no {split} file of {', '.join(SUFFIXES)}; it has {', '.join(listed)}")
+    fetch = partial(huggingface_hub.hf_hub_download, name, repo_type="dataset", revision=revision)
+    return [Path(asked(told, advice, partial(fetch, file))) for file in chosen]
+
+
+def asked(told: str, advice: str, question: Callable[[], _T]) -> _T:
+    """What the hub answers; raises DataError with the reason, whatever kept it from answering."""
     try:
-        listed = huggingface_hub.list_repo_files(name, repo_type="dataset", revision=revision)
-        if not (chosen := _chosen(sorted(listed), split)):
-            raise DataError(f"hub:{name}: has no {split} file of {', '.join(SUFFIXES)}; it has {', '.join(listed)}")
-        fetch = huggingface_hub.hf_hub_download
-        return [Path(fetch(name, file, repo_type="dataset", revision=revision)) for file in chosen]
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(f"hub:{name}: cannot be fetched ({reason}); check the name and the network") from error
+        return question()
+    except Exception as error:  # the library's transport, and with it what it raises, is another in every few versions
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(f"{told} ({reason}); {advice}") from error
 
 
 def _chosen(files: Sequence[str], split: str) -> list[str]:

@@ -9,8 +9,10 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow.parquet
@@ -59,6 +61,11 @@ def views_of_others(dialogue: Dialogue) -> Iterator[Dialogue]:
         end = 1 + max(number for number, turn in enumerate(turns) if turn.role == role)
         if 1 < end < len(turns):
             yield Dialogue(turns=turns[:end])
+
+
+def up_to_drawn_turns(dialogues: Iterable[Dialogue], chance: Random) -> Iterator[Dialogue]:
+    """Every dialogue up to a turn that is drawn, so that not only goodbyes are answered."""
+    return (replace(each, turns=each.turns[: chance.randint(2, len(each.turns))]) for each in dialogues)
 
 
 class _Fields:

@@ -70,7 +70,7 @@ class Candidates:
     def _choices(self) -> Iterator[tuple[str, list[int]]]:
         """Names, and the steps whose weights are averaged."""
         known = self._known()
-        last = [each.step for each in known[-self._last :]]
+        last = [each.step for each in known[-self._last :] if each.step]  # not what it began with
         if len(last) > 1:
             yield f"mean of steps {', '.join(map(str, last))}", last
         for step in reversed([each.step for each in known]):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from minikin.base.errors import TrainingError
 from minikin.base.files import whole_folder
-from minikin.base.seeds import torch_generator
+from minikin.base.seeds import numpy_generator, torch_generator
 from minikin.model.decoder import Decoder
 from minikin.model.decoding import Decoding, decode_batches
 from minikin.text.batches import Batch, Mixture, PackedCorpus, joined
@@ -44,7 +44,9 @@ class OwnAnswers:
         """Batch `step`: the student's own rows first, then those of the data."""
         number, within = divmod(step, _STEPS_A_ROUND)
         answered = self._answered(number)
-        chosen = [(within * self._own + place) % len(answered) for place in range(self._own)]
+        # rows are packed by length, and short answers of one task: in another order every batch has some of all
+        order = numpy_generator(self._seed, "own answers", number).permutation(len(answered))
+        chosen = [int(order[(within * self._own + place) % len(order)]) for place in range(self._own)]
         return joined([answered.batch(chosen), _rows(self._rows.batch(step), slice(self._own, None))])
 
     def _answered(self, number: int) -> PackedCorpus:

@@ -56,7 +56,7 @@ class States:
         with whole_folder(final_folder) as fresh:
             save_file(on_cpu(decoder.state_dict()), fresh / _WEIGHTS)
             save_file(on_cpu(optimizers.tensors()), fresh / _OPTIMIZER)
-            write_json(fresh / _STATE, {**_circumstances(optimizers), **asdict(reached)})
+            write_json(fresh / _STATE, {**_circumstances(decoder, optimizers), **asdict(reached)})
         for older in self._saved()[:-2]:
             shutil.rmtree(older, ignore_errors=True)
         return final_folder
@@ -78,7 +78,7 @@ class States:
 
     def _taken_over(self, folder: Path, decoder: Decoder, optimizers: Optimizers) -> Reached:
         stored = read_json(folder / _STATE)
-        for name, now in _circumstances(optimizers).items():
+        for name, now in _circumstances(decoder, optimizers).items():
             if stored.get(name, now) != now:
                 self._report(
                     f"warning: {folder}: was saved with {name} {stored[name]}, now {now}; "
@@ -98,11 +98,12 @@ def on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.cpu() for name, tensor in tensors.items()}
 
 
-def _circumstances(optimizers: Optimizers) -> dict[str, str | int]:
+def _circumstances(decoder: Decoder, optimizers: Optimizers) -> dict[str, str | int]:
     """What must be the same for a training to go on bit for bit."""
     return {
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "products": str(optimizers.dtype),
         "device": optimizers.device.type,
+        "passes": "compiled" if decoder.compiled else "not compiled",
     }
