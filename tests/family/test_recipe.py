@@ -197,3 +197,13 @@ def test_a_member_larger_than_its_parent_is_told():
     text = VILLAGE.read_text().replace(budgets, f"shape = {{{shape}}}\n\n[member.mini.distill]")
     with pytest.raises(PlanError, match=r"member\.mini\.shape: hidden_size is 128, larger than its parent's 96"):
         plan(checked(tomllib.loads(text), "recipe"))
+
+
+def test_the_ablation_takes_the_desk_apart():
+    desk, apart = (
+        tomllib.loads(path.read_text()) for path in (RECIPES / "desk.toml", RECIPES.parent / "benchmarks/ablation.toml")
+    )
+    assert apart["data"] == desk["data"]
+    assert apart["measure"]["decoding"] == desk["measure"]["decoding"]
+    for name in ("mini", "nano"):
+        assert apart["member"][f"{name}_cut"]["shape"] == desk["member"][name]["shape"]
