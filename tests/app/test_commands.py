@@ -292,7 +292,12 @@ COMPLAINTS = {
     "impossible budget": (["plan", VILLAGE, "--set", "member.nano.compute='1/900'"], "member.nano: no shape has"),
     "a file for a family": (["report", VILLAGE], "village.toml/report.json: cannot be read (Not a directory)"),
     "a village without a size": (["plan", VILLAGE, "--set", "data.text.train=['village']"], "expected village:COUNT"),
-    "no family": (["report", "none"], "none: has no report.json; name the folder of a family"),
+    "no family": (["report", "none"], "none: no such folder; name the folder of a family"),
+    "a folder that cannot be made": (["build", VILLAGE, "--out", "/proc/none"], "/proc/none: cannot be made; choose"),
+    "a member that is misspelt": (
+        ["plan", VILLAGE, "--set", "member.ful.train.tokens=5"],
+        "--set member.ful.train.tokens=5: the recipe has no member 'ful'; did you mean 'full'?",
+    ),
     "no member": (["chat", "none"], "none: no such folder; name a member's folder"),
     "beams that draw": (
         ["chat", "none", "--beams", "4", "--temperature", "1"],

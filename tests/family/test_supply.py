@@ -167,7 +167,7 @@ def test_files_start_at_the_recipes_root_else_at_the_environments(tmp_path, monk
 MISTAKES = {
     "{source = 'village:9', hub = 'a/b'}": "hub: village:9 is no file that a dataset could stand in for",
     "{source = 'hub:a/b', hub = 'a/b'}": "hub: hub:a/b is no file that a dataset could stand in for",
-    "{source = 'a.jsonl', hub = 'a b'}": "found 'a b'; string should match pattern",
+    "{source = 'a.jsonl', hub = 'a b'}": "found 'a b'; expected OWNER/NAME",
     "{source = 'a.jsonl', split = 'train'}": "split and revision are a dataset's; name it: hub = OWNER/NAME",
     "{source = 'village:9', fields = {source = 'x'}}": "fields: village:9 has our own names",
     "{source = 'a.jsonl', fields = {sorce = 'x'}}": "fields: translation has no 'sorce'; did you mean 'source'?",

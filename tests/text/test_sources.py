@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from minikin.base.errors import DataError
 from minikin.text.records import Dialogue, Translation, Turn
-from minikin.text.sources import read, reversed_direction, up_to_drawn_turns
+from minikin.text.sources import read
+from minikin.text.views import reversed_direction, up_to_drawn_turns
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0")).filter(str.strip)
 GOOD = {"source": "a", "target": "b", "source_lang": "en", "target_lang": "de"}
@@ -73,13 +74,24 @@ def test_a_pair_turned_twice_is_itself():
     assert reversed_direction(reversed_direction(pair)) == pair
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_record(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"text": "a"}\r\n{"text": "b"}\r\n')
+    assert [record.text for record in read(path, "text")] == ["a", "b"]
+
+
 COMPLAINTS = [
     ("translation", b"", "holds no record"),
-    ("translation", b"{\n", r"a\.jsonl:1: is not valid JSON"),
+    ("translation", b"{\n", r"a\.jsonl:1: is not valid JSON .*; expected one object a line"),
     ("translation", b'{"source": "\xff"}\n', r"a\.jsonl:1: is not valid UTF-8 at byte 12"),
     ("translation", b"[1]\n", r"a\.jsonl:1: found \[1\]; expected a JSON object"),
     ("translation", b'{"source": "a"}\n', r"a\.jsonl:1: lacks 'target'; found source"),
     ("translation", b'{"source": "a", "targt": "b"}\n', r"lacks 'target'; is 'targt' meant to be it\?"),
+    (
+        "translation",
+        b'{"source": "a", "target": "b"}\n',
+        "lacks 'source_lang'; found source, target; if it is the same in all records, say it once",
+    ),
     ("translation", b'{"source": "  ", "target": "b"}\n', 'source is "  "; expected a text that is not empty'),
     ("translation", b'{"source": "a", "target": 3}\n', "target is 3; expected a text"),
     ("summarization", b'{"document": "a", "summary": "b"}\n{"document": "a"}\n', r"a\.jsonl:2: lacks 'summary'"),
@@ -100,7 +112,7 @@ COMPLAINTS = [
         b'{"document": "a", "summary": "b", "complexity": NaN}\n',
         "complexity is NaN; expected a number",
     ),
-    ("text", b'{"text": "\\ud800"}\n', "expected a text that is not empty and has no half of a surrogate pair"),
+    ("text", b'{"text": "\\ud800"}\n', "expected a text without half of a surrogate pair"),
     ("text", b'{"text": ' + b"[" * 100_000 + b"\n", "is nested too deeply"),
 ]
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from minikin import __version__
 from minikin.base.errors import MinikinError
 
 app = typer.Typer(
@@ -24,6 +25,22 @@ app = typer.Typer(
 
 export = typer.Typer(help="Write a member in the format of another program.", no_args_is_help=True)
 app.add_typer(export, name="export")
+
+
+def _told_version(*, asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"minikin {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_told_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """What holds for all commands."""
 
 
 class Dtype(StrEnum):

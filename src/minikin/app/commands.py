@@ -128,7 +128,8 @@ def _interruptible() -> Iterator[None]:
 
 
 def _built_recipe(root: Path, overrides: Sequence[str]) -> Recipe:
-    return checked(overridden(_built_fields(root), overrides), str(root / RECIPE))
+    told = " ".join((str(root / RECIPE), *(f"--set {each}" for each in overrides)))
+    return checked(overridden(_built_fields(root), overrides), told)
 
 
 def _built_fields(root: Path) -> dict[str, Any]:
@@ -140,7 +141,7 @@ def _built_fields(root: Path) -> dict[str, Any]:
 
 def _named_after(data: Sequence[Path]) -> str:
     """A folder's name for what was examined on: those of the folders, or of files with the folders they are in."""
-    places = [path.resolve() for path in data]
+    places = dict.fromkeys(path.resolve() for path in data)
     names = [
         place.name if place.is_dir() else f"{place.parent.name}-{place.name.partition('.')[0]}" for place in places
     ]

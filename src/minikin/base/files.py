@@ -75,7 +75,7 @@ def whole_folder(final: Path) -> Iterator[Path]:
     If the block fails, what it wrote is deleted and an earlier `final` stays as it was.
     """
     with storage_errors(final):
-        _make_folder(final.parent)
+        make_folder(final.parent)
         remove_strays(final)
         fresh = final.parent / f".tmp-{final.name}-{os.getpid()}"
         fresh.mkdir()
@@ -88,7 +88,8 @@ def whole_folder(final: Path) -> Iterator[Path]:
             shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileNotFoundError as error:  # as in /proc, where nothing can be made
@@ -111,7 +112,7 @@ def whole_file(final: Path) -> Iterator[Path]:
     If the block fails, what it wrote is deleted and an earlier `final` stays as it was.
     """
     with storage_errors(final):
-        _make_folder(final.parent)
+        make_folder(final.parent)
         _remove_abandoned(final)
         fresh = final.with_name(f".tmp-{final.name}-{os.getpid()}")
         try:

@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from minikin.base.files import storage_errors
+from minikin.base.files import make_folder, storage_errors
 
 
 @final
@@ -32,14 +32,14 @@ class Log:
         """Append one JSON line."""
         line = json.dumps({"time": round(time.time(), 3), "event": name, **fields}, ensure_ascii=False)
         with storage_errors(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
 
     def say(self, text: str) -> None:
         """One line for whoever watches."""
         # as it is: ":100:" in a name is no emoji, "[x]" no colour
-        self._console.print(text, highlight=False, markup=False, emoji=False)
+        self._console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, title: str, total: int, done: int = 0) -> Iterator["Bar"]:
@@ -55,7 +55,8 @@ class Log:
         )
         moving = self._console.is_terminal
         if not moving:
-            self._console.print(f"  {title}: {total:,} to do", highlight=False, markup=False, emoji=False)
+            found = f"{total:,} to do" if not done else f"going on after {done:,} of {total:,}"
+            self._console.print(f"  {title}: {found}", highlight=False, markup=False, emoji=False)
         with Progress(*columns, console=self._console, transient=True, disable=not moving) as progress:
             task = progress.add_task(title, total=total, completed=done, note="")
             yield Bar(progress, task, self._console, title, total)

@@ -1,6 +1,7 @@
 """Builds a family: runs the stages whose artifact is not there yet, in order, and skips the others."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
@@ -11,7 +12,7 @@ from minikin.base.device import prepare
 from minikin.base.errors import CheckpointError, DataError
 from minikin.base.files import verify, write_json
 from minikin.base.log import Log
-from minikin.family.answering import answers_name, examine_member
+from minikin.family.answering import answers_name, examine_member, test_questions
 from minikin.family.card import write_card
 from minikin.family.exams import brought_exams
 from minikin.family.overlap import OVERLAP, compare, read_overlap, warnings
@@ -44,6 +45,8 @@ def build(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
     site = _site(recipe, out, log)
     with site.store.locked():
         site.take_fingerprints()
+        # what is wrong with a test is told before the hours of training
+        deque(test_questions(recipe, site.exams), maxlen=0)
         _run(site, "data", data_key(site), lambda: prepare_data(site))
         for name, member in recipe.member.items():
             if member.distill is not None and member.distill.teacher_answers.any:

@@ -13,7 +13,7 @@ from minikin.family.recipe import Recipe
 from minikin.family.supply import directed, records_of
 from minikin.text.mapping import Task, shown
 from minikin.text.records import Record, Translation
-from minikin.text.sources import present, read, rows
+from minikin.text.sources import SUFFIXES, present, read, rows
 
 _KINDS = (".jsonl", ".jsonl.gz", ".parquet")
 # told apart by the fields that a record must have; the first that fits
@@ -67,7 +67,7 @@ def brought_exams(recipe: Recipe, paths: Sequence[Path], log: Log) -> tuple[Exam
     Selections go before dialogues, as in recipes. Translations are asked both ways if the recipe's are, unless the file
     has both ways already. A file that the family was trained on is refused.
     """
-    found: dict[Path, Task] = {file: _kind(file) for path in paths for file in _test_files(path)}
+    found: dict[Path, Task] = {file: _kind(file) for path in paths for file in _test_files(path, log)}
     passed: dict[Task, str] = {"text": "plain text, in which nothing is asked"}
     if "selection" in found.values():
         passed["dialogue"] = "dialogues; the selections are scored instead"
@@ -105,14 +105,17 @@ def examples_of(recipe: Recipe, exam: Exam) -> list[tuple[str, list[Record]]]:
     ]
 
 
-def _test_files(path: Path) -> Iterator[Path]:
+def _test_files(path: Path, log: Log) -> Iterator[Path]:
     """The file, or those in a folder and below that are of a kind we read and not for training."""
     if not path.is_dir():
         yield present(path).absolute()
         return
-    below = (file for file in sorted(path.absolute().rglob("*")) if file.is_file() and file.name.endswith(_KINDS))
+    below = (file for file in sorted(path.absolute().rglob("*")) if file.is_file() and file.name.endswith(SUFFIXES))
     hidden = len(path.absolute().parts)
     files = [file for file in below if not any(part.startswith(".") for part in file.parts[hidden:])]
+    for file in (file for file in files if file.name.endswith(".csv")):
+        log.say(f"{file}: passed over; a csv file may be anything, so name it itself")
+    files = [file for file in files if not file.name.endswith(".csv")]
     if not (tests := [file for file in files if not file.name.startswith("train")]):
         kinds = ", ".join(_KINDS)
         raise DataError(f"{path}: holds no test file; expected {kinds} here or below, not named train…")

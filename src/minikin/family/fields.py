@@ -18,6 +18,8 @@ class Strict(BaseModel):
 def _ratio(value: Any) -> Any:
     if isinstance(value, str) and re.fullmatch(r"\s*\d+\s*/\s*[1-9]\d*\s*", value):
         return float(Fraction(value.replace(" ", "")))
+    if isinstance(value, str):
+        raise ValueError(f'found {value!r}; expected a share such as 0.25 or "1/4"')
     return value
 
 

@@ -26,8 +26,9 @@ from minikin.model.decoding import Decoding
 from minikin.text.batches import Batch, Mixture, PackedCorpus
 from minikin.text.corpus import Corpus
 from minikin.text.records import Dialogue, Record
-from minikin.text.sources import Task, up_to_drawn_turns
+from minikin.text.sources import Task
 from minikin.text.tokenizer import Tokenizer
+from minikin.text.views import up_to_drawn_turns
 from minikin.train.candidates import Kept
 from minikin.train.objective import held_out_loss
 

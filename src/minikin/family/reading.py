@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from minikin.base.errors import RecipeError
 from minikin.family.recipe import Recipe
 
+_SPELLED = {"name": "small letters, digits, - and _"}  # else it is a dataset's name that is spelled otherwise
+
 
 def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply `path.to.field=value` overrides; raises RecipeError naming every mistake."""
@@ -25,7 +27,7 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"{path}: is not valid UTF-8 at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: is not valid TOML: {error}") from error
-    return checked(overridden(fields, overrides), str(path))
+    return checked(overridden(fields, overrides), " ".join((str(path), *(f"--set {each}" for each in overrides))))
 
 
 def overridden(fields: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -53,11 +55,21 @@ def _override(fields: dict[str, Any], override: str) -> None:
     except tomllib.TOMLDecodeError:
         value = text
     *parents, last = path.split(".")
+    _known_member(fields, parents, override)
     for name in parents:
         fields = fields.setdefault(name, {})
         if not isinstance(fields, dict):
             raise RecipeError(f"--set {override}: {name} is a value, not a table")
     fields[last] = value
+
+
+def _known_member(fields: Mapping[str, Any], parents: Sequence[str], override: str) -> None:
+    """A member that is misspelt would be another one, of which nothing is known but this."""
+    members = fields.get("member", {})
+    if parents[:1] == ["member"] and len(parents) > 1 and isinstance(members, dict) and parents[1] not in members:
+        near = difflib.get_close_matches(parents[1], members, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(members) or 'none'}"
+        raise RecipeError(f"--set {override}: the recipe has no member {parents[1]!r}; {hint}")
 
 
 def _mistakes(error: ValidationError) -> Iterator[str]:
@@ -71,6 +83,8 @@ def _mistakes(error: ValidationError) -> Iterator[str]:
             yield f"{prefix}is missing"
         elif mistake["type"] == "value_error":
             yield f"{prefix}{mistake.get('ctx', {}).get('error')}"
+        elif mistake["type"] == "string_pattern_mismatch":
+            yield f"{prefix}found {mistake['input']!r}; expected {_SPELLED.get(path, 'OWNER/NAME')}"
         else:
             yield f"{prefix}found {mistake['input']!r}; {mistake['msg'].lower()}"
 

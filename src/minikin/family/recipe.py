@@ -23,7 +23,7 @@ class Vocabulary(Strict):
     """The tokenizer that all members share."""
 
     vocab_size: Count = Field(
-        default=4096, multiple_of=8, description="Entries, 6 special and 256 byte tokens included."
+        default=4096, multiple_of=8, le=1 << 20, description="Entries, 6 special and 256 byte tokens included."
     )
 
 

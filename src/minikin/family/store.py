@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, final
 
 from minikin.base.errors import CheckpointError, StorageError
-from minikin.base.files import read_json, storage_errors, whole_folder, write_json
+from minikin.base.files import make_folder, read_json, storage_errors, whole_folder, write_json
 
 PROVENANCE = "provenance.json"
 
@@ -56,7 +56,7 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Keep a second build out of this folder; raises StorageError if there is one."""
         with storage_errors(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             file = (self.root / ".lock").open("w")
         with file:
             try:

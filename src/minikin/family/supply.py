@@ -15,7 +15,8 @@ from minikin.family.recipe import Recipe
 from minikin.text.hub import fetched
 from minikin.text.mapping import OURS, Naming, Task
 from minikin.text.records import Dialogue, Record, Translation
-from minikin.text.sources import present, read, reversed_direction, up_to_drawn_turns, views_of_others
+from minikin.text.sources import present, read
+from minikin.text.views import reversed_direction, up_to_drawn_turns, views_of_others
 from minikin.text.village import village
 
 Split = Literal["train", "test"]

@@ -56,10 +56,10 @@ def trained(site: Site, training: Training) -> dict[str, Any]:
     run = _run(site, training, candidates)
     optimizers = Optimizers(decoder, _schedule(training), decay, training.optimization.clip_norm, run.dtype)
     states = States(work, site.log.say)
-    if states.newest() is None:
+    if not states.steps():
         decoder.eval()
         candidates.offer(decoder, 0, run.held_out(decoder))  # a training that only spoils is not kept
-    with site.log.bar(f"{training.name}: training", training.steps) as bar:
+    with site.log.bar(f"{training.name}: training", training.steps, states.steps()) as bar:
 
         def watch(step: int, loss: float, speed: float) -> None:
             bar.at(step, f"loss {loss:.3f} · {speed:,.0f} tokens/s")

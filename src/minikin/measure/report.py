@@ -29,6 +29,8 @@ def read_report(folder: Path) -> FamilyReport:
     try:
         return parsed(path.read_bytes(), path)
     except FileNotFoundError as error:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder; name the folder of a family") from error
         raise DataError(f"{folder}: has no {JSON}; name the folder of a family that was built to its end") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); name a family's folder") from error

@@ -16,7 +16,9 @@ _SIGNS = {"kept": ("✓ kept", "green"), "missed": ("✗ missed", "red"), "undec
 
 def tables(report: FamilyReport) -> RenderableType:
     """Quality, cost and promises of a family; limits, curves and examples are in the HTML."""
-    return Group(_quality(report), _cost(report), _precisions(report), _promises(report), _overlap(report))
+    return Group(
+        _quality(report), _retention(report), _cost(report), _precisions(report), _promises(report), _overlap(report)
+    )
 
 
 def _quality(report: FamilyReport) -> RenderableType:
@@ -61,6 +63,25 @@ def _scores_of_members(what: str, scores: Mapping[str, Mapping[str, Interval]], 
     table.add_row("no skill", *(f"{levels[metric]:.1f}" for metric in metrics), style="dim")
     for name, found in scores.items():
         table.add_row(name, *map(_scored, found.values()))
+    return table
+
+
+def _retention(report: FamilyReport) -> RenderableType:
+    """What members keep of the first: a row a member, for there are more metrics than fit side by side."""
+    (first, reference), *others = report.members.items()
+    if not others:
+        return Text()
+    return Group(*(_kept_of_task(report, first, task, metrics) for task, metrics in reference.scores.items()))
+
+
+def _kept_of_task(report: FamilyReport, first: str, task: str, reference: Mapping[str, Interval]) -> Table:
+    table = Table("member", title=f"{task}: percent that it keeps of {first}", title_justify="left")
+    for metric in reference:
+        table.add_column(metric, justify="right")
+    for name, member in report.members.items():
+        if name != first:
+            kept = member.retention[task]
+            table.add_row(name, *(_kept(kept[each], score, report.chance[each]) for each, score in reference.items()))
     return table
 
 

@@ -9,10 +9,8 @@ import gzip
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pyarrow.parquet
@@ -23,6 +21,7 @@ from minikin.text.mapping import OURS, Naming, Task, renamed, shown
 from minikin.text.records import Complexity, Dialogue, Record, Selection, Summarization, Text, Translation, Turn
 
 _LONGEST_CELL = 1 << 24  # characters; Python's own limit is shorter than some documents
+_LANGUAGES = ("source_lang", "target_lang")
 SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv")
 
 
@@ -40,32 +39,7 @@ def rows(path: Path) -> Iterator[tuple[str, Any]]:
         empty = False
         yield row
     if empty:
-        raise DataError(f"{path}: holds no record; expected one JSON object a line")
-
-
-def reversed_direction(record: Translation) -> Translation:
-    """The same pair the other way round."""
-    return Translation(
-        source=record.target,
-        target=record.source,
-        source_lang=record.target_lang,
-        target_lang=record.source_lang,
-        complexity=record.complexity,
-    )
-
-
-def views_of_others(dialogue: Dialogue) -> Iterator[Dialogue]:
-    """The same dialogue up to the last word of each other role, if somebody spoke before."""
-    turns = dialogue.turns
-    for role in dict.fromkeys(turn.role for turn in turns):
-        end = 1 + max(number for number, turn in enumerate(turns) if turn.role == role)
-        if 1 < end < len(turns):
-            yield Dialogue(turns=turns[:end])
-
-
-def up_to_drawn_turns(dialogues: Iterable[Dialogue], chance: Random) -> Iterator[Dialogue]:
-    """Every dialogue up to a turn that is drawn, so that not only goodbyes are answered."""
-    return (replace(each, turns=each.turns[: chance.randint(2, len(each.turns))]) for each in dialogues)
+        raise DataError(f"{path}: holds no record; expected one a line")
 
 
 class _Fields:
@@ -80,8 +54,10 @@ class _Fields:
     def text(self, name: str) -> str:
         """A text that is not blank."""
         value = self._value(name)
-        if not isinstance(value, str) or not value.strip() or not _is_unicode(value):
-            raise self._wrong(name, value, "a text that is not empty and has no half of a surrogate pair")
+        if not isinstance(value, str) or not value.strip():
+            raise self._wrong(name, value, "a text that is not empty")
+        if not _is_unicode(value):
+            raise self._wrong(name, value, "a text without half of a surrogate pair")
         return value
 
     def texts(self, name: str) -> tuple[str, ...]:
@@ -117,10 +93,15 @@ class _Fields:
 
     def _value(self, name: str) -> Any:
         if name not in self._fields:
-            near = difflib.get_close_matches(name, list(self._fields), 1)
-            hint = f"; is {near[0]!r} meant to be it?" if near else f"; found {', '.join(self._fields) or 'no field'}"
-            raise DataError(f"{self._where}: lacks {name!r}{hint}")
+            raise DataError(f"{self._where}: lacks {name!r}; {self._hint(name)}")
         return self._fields[name]
+
+    def _hint(self, name: str) -> str:
+        found = f"found {', '.join(self._fields) or 'no field'}"
+        if name in _LANGUAGES:
+            return f'{found}; if it is the same in all records, say it once, in the source\'s table: {name} = "en"'
+        near = difflib.get_close_matches(name, list(self._fields), 1)
+        return f"is {near[0]!r} meant to be it?" if near else found
 
     def _wrong(self, name: str, value: Any, expected: str) -> DataError:
         return DataError(f"{self._where}: {name} is {shown(value)}; expected {expected}")
@@ -194,11 +175,14 @@ def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
         with opened(path, "rb") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
-                    yield f"{path}:{number}", json.loads(line.decode("utf-8").rstrip("\r\n"))
+                    # a byte order mark, which some editors write, is no part of the first record
+                    yield f"{path}:{number}", json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8").strip())
     except UnicodeDecodeError as error:
         raise DataError(f"{path}:{number}: is not valid UTF-8 at byte {error.start}; save the file as UTF-8") from error
     except json.JSONDecodeError as error:
-        raise DataError(f"{path}:{number}: is not valid JSON ({error.msg} at column {error.colno})") from error
+        raise DataError(
+            f"{path}:{number}: is not valid JSON ({error.msg} at column {error.colno}); expected one object a line"
+        ) from error
     except RecursionError as error:
         raise DataError(f"{path}:{number}: is nested too deeply") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -21,6 +21,7 @@ from minikin.model.decoder import Decoder
 from minikin.train.optimizer import Optimizers
 
 _WEIGHTS, _OPTIMIZER, _STATE = "weights.safetensors", "optimizer.safetensors", "state.json"
+_STEP = "step-"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class States:
 
     def save(self, decoder: Decoder, optimizers: Optimizers, reached: Reached) -> Path:
         """Write a state, then delete the ones before the previous."""
-        final_folder = self._folder / f"step-{reached.steps:08d}"
+        final_folder = self._folder / f"{_STEP}{reached.steps:08d}"
         with whole_folder(final_folder) as fresh:
             save_file(on_cpu(decoder.state_dict()), fresh / _WEIGHTS)
             save_file(on_cpu(optimizers.tensors()), fresh / _OPTIMIZER)
@@ -64,6 +65,11 @@ class States:
     def newest(self) -> Path | None:
         """The state that was saved last."""
         return next(reversed(self._saved()), None)
+
+    def steps(self) -> int:
+        """Steps that the newest state has done; 0 if there is none."""
+        newest = self.newest()
+        return int(newest.name.removeprefix(_STEP)) if newest else 0
 
     def restore(self, decoder: Decoder, optimizers: Optimizers) -> Reached:
         """Take over the newest whole state; a training that has none begins at step 0."""
@@ -90,7 +96,7 @@ class States:
         return Reached(steps=stored["steps"], seconds=stored["seconds"], curve=curve)
 
     def _saved(self) -> list[Path]:
-        return sorted(self._folder.glob("step-*"))
+        return sorted(self._folder.glob(f"{_STEP}*"))
 
 
 def on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
