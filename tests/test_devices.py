@@ -54,7 +54,8 @@ FAMILY = (
     "member.mini.distill.importance_samples=8",
     "member.mini.on_policy={tokens = 512, batch_tokens = 512, candidates = 0}",
     "member.nano={parent = 'mini', compute = '9/10'}",
-    "measure={max_examples = 3, max_new_tokens = 3, resamples = 20, precisions = ['q8_0']}",
+    "quantize={q4_0 = {samples = 8, distill = {tokens = 512, batch_tokens = 512, candidates = 0}}}",
+    "measure={max_examples = 3, max_new_tokens = 3, resamples = 20}",
 )
 
 

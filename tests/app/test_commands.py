@@ -215,7 +215,7 @@ def test_evaluation_on_other_files_leaves_a_report_of_its_own(family, tmp_path, 
     data.mkdir()
     pairs = [{"source": f"{n}", "target": f"{n}!", "source_lang": "en", "target_lang": "de"} for n in ("one", "two")]
     (data / "test.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
-    words = ["evaluate", copy, "--set", "measure.precisions=['q8_0']", "--data", data, "--data", data / "test.jsonl"]
+    words = ["evaluate", copy, "--set", "quantize={q8_0 = {}}", "--data", data, "--data", data / "test.jsonl"]
     status, said, progress = minikin(capsys, monkeypatch, *words)
     assert status == 0, progress
     out = copy / "evaluations" / "my-tests+my-tests-test"

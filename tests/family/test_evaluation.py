@@ -58,7 +58,8 @@ memory = "2/3"
 max_examples = 40
 max_new_tokens = 4
 resamples = 20
-precisions = ["q8_0"]
+[quantize.q8_0]
+samples = 8
 """
 TRAINED = "One man is buying three red lamps at the market"
 

@@ -26,7 +26,8 @@ TINY = [
     "member.mini={parent = 'full', compute = '9/10'}",
     "member.nano={parent = 'mini', compute = '9/10', distill = {tokens = 2000, batch_tokens = 512}}",
     "member.nano.on_policy={tokens = 1000, batch_tokens = 512}",
-    "measure={max_examples = 4, max_new_tokens = 6, resamples = 20, precisions = []}",
+    "quantize={}",
+    "measure={max_examples = 4, max_new_tokens = 6, resamples = 20}",
 ]
 
 

@@ -47,7 +47,8 @@ def family_of(folder, count, tokens=3000):
         },
         "tokenizer": {"vocab_size": 400},
         "member": {"full": {"shape": SHAPE, "train": {"tokens": tokens, "batch_tokens": 256}}},
-        "measure": {"max_new_tokens": 6, "resamples": 20, "precisions": []},
+        "measure": {"max_new_tokens": 6, "resamples": 20},
+        "quantize": {},
     }
     said = io.StringIO()
     report = build(checked(fields, "small"), folder / "family", Log(folder / "log.jsonl", Console(file=said)))

@@ -9,16 +9,20 @@ import gguf as library
 import numpy as np
 import pytest
 import torch
-from fakes import TINY, member, tokenizer
-from gguf import GGMLQuantizationType, GGUFReader
+from fakes import TINY, documents, member, tokenizer
+from gguf import GGMLQuantizationType, GGUFReader, quants
 from safetensors.torch import load_file
 
 from minikin.model.checkpoint import save, save_initial
+from minikin.model.scales import write_scales
 from minikin.ship import gguf
 from minikin.ship.gguf import export
 from minikin.ship.llamacpp import LlamaCpp
+from minikin.ship.names import weights_of
 from minikin.ship.rounding import encoded
 from minikin.ship.types import stored_type
+from minikin.shrink.moments import second_moments
+from minikin.shrink.quantize import put_on_grids
 from minikin.text.chat import chat_template
 
 # rows that are multiples of 32, so that nothing falls back
@@ -111,9 +115,9 @@ def test_a_table_passes_through_memory_by_stretches(tmp_path, monkeypatch):
     whole = export(tmp_path, tmp_path / "whole.gguf", "q8_0").path.read_bytes()
     sizes = []
 
-    def counted(rows, type_):
+    def counted(rows, type_, scales):
         sizes.append(rows.size)
-        return encoded(rows, type_)
+        return encoded(rows, type_, scales)
 
     monkeypatch.setattr(gguf, "CHUNK", 1000)
     monkeypatch.setattr(gguf, "encoded", counted)
@@ -151,3 +155,27 @@ def test_others_may_read_the_file(tmp_path):
         assert export(tmp_path, None, "f32").path.stat().st_mode & 0o777 == 0o644
     finally:
         os.umask(umask)
+
+
+@pytest.mark.parametrize(("kind", "bits"), [("q8_0", 8), ("q4_0", 4)])
+def test_weights_on_a_grid_are_in_the_file_as_they_are(kind, bits, tmp_path):
+    decoder, ready = member(tmp_path / "member", EVEN), tmp_path / "ready"
+    with torch.no_grad():
+        decoder.layers[0].mlp.up_proj.weight[3, :32] = 0
+    on_grid = {
+        name: {GGMLQuantizationType.Q4_0: 4, GGMLQuantizationType.Q8_0: 8}[type_]
+        for name, tensor in decoder.state_dict().items()
+        if (type_ := stored_type(f"model.{name}", tensor.shape, kind)) is not GGMLQuantizationType.F32
+    }
+    moments = second_moments(decoder, [documents(4, 16, EVEN)])
+    scales = put_on_grids(decoder, on_grid, moments)
+    assert bits == 8 or any((scale < 0).any() for scale in scales.values())
+    ready.mkdir()
+    save(decoder, ready)
+    write_scales(ready, scales, kind)
+    found = weights_in(export(tmp_path / "member", tmp_path / "file.gguf", kind, ready).path)
+    for weight in weights_of(decoder, {}):
+        read = found[weight.target]
+        assert np.array_equal(quants.dequantize(read.data, read.tensor_type), weight.tensor.numpy())
+    rounded = weights_in(export(tmp_path / "member", None, kind).path)
+    assert any(rounded[name].data.tobytes() != found[name].data.tobytes() for name in found)

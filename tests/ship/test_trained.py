@@ -43,7 +43,7 @@ tokens = 1.2e6
 [measure]
 max_examples = 20
 resamples = 20
-precisions = ["q8_0"]
+[quantize.q8_0]
 """
 LONGEST, NEAR = 24, 1e-2
 

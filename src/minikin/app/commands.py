@@ -24,6 +24,7 @@ from minikin.family.build import evaluate as evaluate_family
 from minikin.family.build import evaluate_on
 from minikin.family.initial import write_initial
 from minikin.family.plan import plan as plan_family
+from minikin.family.quantizing import weights_of_kind
 from minikin.family.reading import checked, overridden, read_recipe
 from minikin.family.recipe import Recipe
 from minikin.family.results import RECIPE, save_results
@@ -105,7 +106,10 @@ def check(member: Path) -> None:
 def export_gguf(member: Path, kind: str, out: Path | None) -> None:
     """`minikin export gguf`."""
     read_config(member)
-    exported = export(member, out, kind.lower())
+    ready = weights_of_kind(member, kind.lower())
+    exported = export(member, out, kind.lower(), ready)
+    if ready:
+        sys.stderr.write(f"weights as examined in the report, from {ready}\n")
     if exported.fallbacks:
         sys.stderr.write(f"{exported.kept_larger}; the first: {exported.fallbacks[0]}\n")
     sys.stdout.write(f"{exported.path} ({exported.bytes / 1e6:,.2f} MB)\n{exported.modelfile}\n")

@@ -9,32 +9,28 @@ from minikin.base.files import write_text
 from minikin.base.seeds import torch_generator
 from minikin.family.exams import Exam, examples_of
 from minikin.family.naming import source_names
-from minikin.family.recipe import Recipe
-from minikin.family.site import Site, answers_key
+from minikin.family.recipe import Kind, Recipe
+from minikin.family.site import Site, answers_key, quantized_name
 from minikin.measure.examine import examine
 from minikin.measure.records import Answer
 from minikin.measure.select import Select, by_likelihood, by_likeness
 from minikin.measure.tasks import Question, questions, selections, with_complexity
 from minikin.model.checkpoint import load, placed
-from minikin.ship.rounding import as_in_file
 from minikin.text.records import Dialogue, Record
 from minikin.text.tokenizer import Tokenizer
 
 
-def answers_name(name: str, kind: str | None) -> str:
-    """Where a member's answers lie, or those of its weights rounded as in a file of a kind."""
+def answers_name(name: str, kind: Kind | None) -> str:
+    """Where a member's answers lie, or those in a kind of few bits."""
     return f"answers/{name}.{kind}" if kind else f"answers/{name}"
 
 
-def examine_member(site: Site, name: str, kind: str | None = None) -> None:
-    """A member's answers to every held-out example; with a kind, what is left of its weights in such a file answers."""
+def examine_member(site: Site, name: str, kind: Kind | None = None) -> None:
+    """A member's answers to every held-out example, or those that it gives in a kind of few bits."""
     recipe, tokenizer = site.recipe, Tokenizer.load(site.store.folder("data"))
-    decoder, facts, title = load(site.store.folder(name)).eval(), {"stage": "answers"}, name
-    if kind is not None:
-        decoder, size = as_in_file(decoder, kind)
-        facts, title = facts | {"bytes": size}, f"{name} in {kind}"
-    decoder = placed(decoder, site.device)
-    with site.results.fresh(answers_name(name, kind), answers_key(site, name, kind), facts) as folder:
+    artifact, title = (quantized_name(name, kind), f"{name} in {kind}") if kind else (name, name)
+    decoder = placed(load(site.store.folder(artifact)).eval(), site.device)
+    with site.results.fresh(answers_name(name, kind), answers_key(site, name, kind), {"stage": "answers"}) as folder:
         lines = []
         for exam, asked in test_questions(recipe, site.exams):
             with site.log.bar(f"{title}: {exam.title} test", len(asked)) as bar:
@@ -52,7 +48,7 @@ def examine_member(site: Site, name: str, kind: str | None = None) -> None:
         write_text(folder / "answers.jsonl", "\n".join(lines) + "\n")
 
 
-def read_answers(site: Site, name: str, kind: str | None = None) -> list[Answer]:
+def read_answers(site: Site, name: str, kind: Kind | None = None) -> list[Answer]:
     """The answers that `examine_member` kept."""
     # a line ends with "\n" and nothing else: an answer may hold any other sign that Unicode ends lines with
     lines = (site.results.folder(answers_name(name, kind)) / "answers.jsonl").read_text(encoding="utf-8").split("\n")

@@ -17,6 +17,7 @@ from minikin.family.card import write_card
 from minikin.family.exams import brought_exams
 from minikin.family.overlap import OVERLAP, compare, read_overlap, warnings
 from minikin.family.plan import plan
+from minikin.family.quantizing import quantize_member
 from minikin.family.recipe import Recipe
 from minikin.family.results import RECIPE
 from minikin.family.site import (
@@ -28,6 +29,8 @@ from minikin.family.site import (
     distilled_name,
     member_key,
     overlap_key,
+    quantized_key,
+    quantized_name,
     written_key,
     written_name,
 )
@@ -78,7 +81,8 @@ def evaluate_on(recipe: Recipe, root: Path, data: Sequence[Path], out: Path, log
     if (out / RECIPE).is_file():
         raise DataError(f"{out}: is a family's own folder; name another for this evaluation: --out FOLDER")
     own = _site(recipe, root, log)
-    members = {name: own.store.provenance(name)["key"] for name in recipe.member}
+    few_bits = (quantized_name(name, kind) for name, kind in product(recipe.member, recipe.quantize))
+    members = {name: own.store.provenance(name)["key"] for name in (*recipe.member, *few_bits)}
     exams = brought_exams(recipe, data, log)
     site = replace(own, brought=Brought(exams=exams, store=Store(out), members=members))
     with site.results.locked():
@@ -94,6 +98,9 @@ def _site(recipe: Recipe, out: Path, log: Log) -> Site:
 
 
 def _evaluated(site: Site) -> FamilyReport:
+    for name, kind in product(site.recipe.member, site.recipe.quantize):
+        key = quantized_key(site, name, kind)
+        _run(site, quantized_name(name, kind), key, lambda name=name, kind=kind: quantize_member(site, name, kind))
     _examine(site)
     report = _reported(site, {})
     write_json(site.store.root / RECIPE, _portable(site.recipe))
@@ -103,7 +110,7 @@ def _evaluated(site: Site) -> FamilyReport:
 
 
 def _examine(site: Site) -> None:
-    for name, kind in product(site.recipe.member, (None, *site.recipe.measure.precisions)):
+    for name, kind in product(site.recipe.member, (None, *site.recipe.quantize)):
         key = answers_key(site, name, kind)
         _run(site, answers_name(name, kind), key, lambda name=name, kind=kind: examine_member(site, name, kind))
 

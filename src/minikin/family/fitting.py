@@ -9,7 +9,7 @@ from minikin.family.corpora import Data
 from minikin.family.learning import Optimization
 from minikin.family.origin import origin_folder
 from minikin.family.recipe import Member
-from minikin.family.site import Site, corrector_of, teacher_of, written_name
+from minikin.family.site import Site, teacher_of, written_name
 from minikin.model.checkpoint import in_memory, load, placed
 from minikin.model.compiled import CompiledPass
 from minikin.model.decoder import Decoder, initialized
@@ -71,9 +71,9 @@ def objective(site: Site, member: Member, kept: Kept | None, rows: Mixture) -> O
     )
 
 
-def corrected_by(site: Site, member: Member, rows: Mixture) -> Objective:
-    """The teacher's view of a member's own answers; their words are nobody's truth."""
-    teacher = ready(site, load(site.store.folder(corrector_of(member))).eval(), rows)
+def judged_by(site: Site, name: str, rows: Mixture) -> Objective:
+    """Another member's view alone: what words follow is nobody's truth."""
+    teacher = ready(site, load(site.store.folder(name)).eval(), rows)
     return Distill(teacher=Teacher(decoder=teacher, kept_hidden=()), truth_share=0.0, replying=_replying(site))
 
 

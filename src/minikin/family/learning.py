@@ -1,4 +1,4 @@
-"""The part of a recipe that says how a member learns: from data, from a teacher, from its own answers."""
+"""The part of a recipe that says how a member learns: from data, from a teacher, from its own answers, of few bits."""
 
 from typing import Annotated, Any, Literal
 
@@ -68,3 +68,18 @@ class OnPolicy(Optimization):
 
     teacher: str | None = Field(default=None, description="Member that judges; the one it was distilled from.")
     own_share: Share = Field(default=0.5, gt=0, description="Part of the rows that are its own answers.")
+
+
+class Recovery(Optimization):
+    """Learning with weights that are held on their grids, from the same member without."""
+
+    learning_rate: float = Field(default=0.001, gt=0, description="Peak of the schedule.")
+
+
+class Quantization(Strict):
+    """How a member's weights are put on the grids of a kind of GGUF file."""
+
+    samples: Count = Field(default=256, description="Training rows whose inputs to products decide the rounding.")
+    distill: Recovery | None = Field(
+        default=None, description="Then let the member teach itself on its grids (quantization-aware distillation)."
+    )

@@ -12,11 +12,13 @@ from minikin.base.device import Compiling, DeviceName
 from minikin.family.corpora import Corpora
 from minikin.family.decodings import Decodings
 from minikin.family.fields import MAX_POSITIONS, Count, Ratio, Share, Strict
-from minikin.family.learning import Distillation, OnPolicy, Optimization
+from minikin.family.learning import Distillation, OnPolicy, Optimization, Quantization
 from minikin.model.decoding import Decoding
 
 # folders of a family that are no members
-_RESERVED = ("answers", "data", "distilled", "evaluations", "overlap", "written")
+_RESERVED = ("answers", "data", "distilled", "evaluations", "overlap", "quantized", "written")
+
+Kind = Literal["q8_0", "q4_0"]  # of GGUF files
 
 
 class Vocabulary(Strict):
@@ -137,9 +139,6 @@ class Measure(Strict):
     max_new_tokens: Count = Field(default=64, le=MAX_POSITIONS // 2, description="Longest answer.")
     resamples: Count = Field(default=1000, description="Bootstrap resamples of every interval.")
     batch: Count = Field(default=64, description="Prompts decoded together.")
-    precisions: list[Literal["q8_0", "q4_0"]] = Field(
-        default=["q8_0", "q4_0"], description="Types of GGUF files whose rounded weights are examined as well."
-    )
     decoding: Decodings = Decodings()
 
     def decoding_of(self, task: str) -> Decoding:
@@ -166,6 +165,10 @@ class Recipe(Strict):
     data: Corpora
     tokenizer: Vocabulary | None = Field(default=None, description="A checkpoint's own, if the first member is one.")
     member: dict[str, Member] = Field(min_length=1, description="Members by name, parents before children.")
+    quantize: dict[Kind, Quantization] = Field(
+        default={"q8_0": Quantization(), "q4_0": Quantization()},
+        description="Kinds of GGUF files that every member is made and examined in; `quantize = {}` for none.",
+    )
     measure: Measure = Measure()
     hardware: Hardware = Hardware()
     card: Card = Card()

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from minikin.family.corpora import Corpora, Data, WeighedSource
 from minikin.family.decodings import TaskDecoding
-from minikin.family.learning import Distillation, OnPolicy, Optimization, TeacherAnswers
+from minikin.family.learning import Distillation, OnPolicy, Optimization, Quantization, Recovery, TeacherAnswers
 from minikin.family.recipe import (
     Card,
     Hardware,
@@ -37,6 +37,8 @@ _TABLES: dict[str, type[BaseModel]] = {
     "member.NAME.on_policy": OnPolicy,
     "member.NAME.promise": Promise,
     "member.NAME.published": Published,
+    "quantize.KIND": Quantization,
+    "quantize.KIND.distill": Recovery,
     "measure": Measure,
     "measure.decoding.TASK": TaskDecoding,
     "hardware": Hardware,
@@ -50,8 +52,8 @@ wrong type or a member that does not exist is named with its path. Any field can
 
     minikin build recipes/village.toml --set member.nano.distill.tokens=2e6
 
-Ratios may be written as "1/4" or 0.25. TASK is translation, summarization, dialogue or text; NAME is any name, and
-parents come before children. This page is generated from the fields themselves by `make docs`.
+Ratios may be written as "1/4" or 0.25. TASK is translation, summarization, dialogue or text; KIND is q8_0 or q4_0;
+NAME is any name, and parents come before children. This page is generated from the fields themselves by `make docs`.
 """
 
 
@@ -99,6 +101,8 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if field.default is None or isinstance(field.default, BaseModel):
         return "–"
+    if isinstance(field.default, dict) and field.default:
+        return " and ".join(f"`{name}`" for name in field.default)
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 

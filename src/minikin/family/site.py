@@ -18,10 +18,12 @@ from minikin.family.corpora import NamedSource
 from minikin.family.exams import Exam, own_exams
 from minikin.family.origin import origin_key
 from minikin.family.plan import PlannedMember
-from minikin.family.recipe import Member, Recipe
+from minikin.family.recipe import Kind, Member, Recipe
 from minikin.family.store import Store
 from minikin.family.supply import fingerprint
-from minikin.ship.rounding import rounding_key
+from minikin.model.decoder import skeleton
+from minikin.model.huggingface import stored_name
+from minikin.ship.types import stored_type
 
 _VERSION = "7"  # raise it when a stage begins to mean something else
 _ANSWERS = "2"  # the same of the answers alone: members need not be trained again
@@ -29,7 +31,10 @@ _ANSWERS = "2"  # the same of the answers alone: members need not be trained aga
 
 @dataclass(frozen=True, kw_only=True)
 class Brought:
-    """Exams that are not the recipe's: where their answers go, and the keys of the members, taken as they are."""
+    """Exams that are not the recipe's: where their answers go, and the keys of the members, taken as they are.
+
+    `members` has those of the members of few bits as well, by their artifacts' names.
+    """
 
     exams: tuple[Exam, ...]
     store: Store
@@ -132,16 +137,31 @@ def distilled_key(site: Site, name: str) -> str:
     return digest(_VERSION, data_key(site), name, json.dumps(told), *above)
 
 
-def answers_key(site: Site, name: str, kind: str | None = None) -> str:
-    """Key of a member's answers to the test, or those of its weights rounded as in a file of a kind."""
+def quantized_name(name: str, kind: str) -> str:
+    """Where a member of few bits lies."""
+    return f"quantized/{name}/{kind}"
+
+
+def quantized_key(site: Site, name: str, kind: Kind) -> str:
+    """Key of a member in a kind: the member's, the type of every weight, and how weights are brought there."""
+    held = skeleton(site.planned[name].config).state_dict().items()
+    types = [stored_type(stored_name(weight), tensor.shape, kind).name for weight, tensor in held]
+    how = site.recipe.quantize[kind].model_dump_json()
+    return digest(_VERSION, member_key(site, name), kind, *types, how)
+
+
+def answers_key(site: Site, name: str, kind: Kind | None = None) -> str:
+    """Key of a member's answers to the test, or of those in a kind of few bits."""
     measure = site.recipe.measure
     told = {exam.name: [exam.both_directions, *map(site.fingerprint, exam.sources)] for exam in site.exams}
-    member = site.brought.members[name] if site.brought else member_key(site, name)
+    if site.brought:
+        member = site.brought.members[quantized_name(name, kind) if kind else name]
+    else:
+        member = quantized_key(site, name, kind) if kind else member_key(site, name)
     asked = [exam.task for exam in site.exams if exam.sources and exam.task != "text"]
     limits = (measure.max_examples, measure.batch, {task: asdict(measure.decoding_of(task)) for task in asked})
     chosen = (site.recipe.seed, site.recipe.data.replies_told_apart)
-    rounding = rounding_key(site.planned[name].config, kind) if kind else ""
-    return digest(_VERSION, _ANSWERS, member, json.dumps(told), json.dumps(limits), json.dumps(chosen), rounding)
+    return digest(_VERSION, _ANSWERS, member, json.dumps(told), json.dumps(limits), json.dumps(chosen))
 
 
 def overlap_key(site: Site) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from minikin.base.files import write_json, write_text
 from minikin.family.card import CARD, card, untrained_provenance
-from minikin.family.fitting import adopted, beginning, corrected_by, mixture, objective, ready
+from minikin.family.fitting import adopted, beginning, judged_by, mixture, objective, ready
 from minikin.family.learning import OnPolicy, Optimization
 from minikin.family.origin import origin_folder
 from minikin.family.site import Site, corrector_of, data_key, distilled_key, distilled_name, member_key
@@ -71,6 +71,7 @@ def _fitted(site: Site, name: str, optimization: Optimization, artifact: str) ->
     decoder, kept = beginning(site, name, member, rows)
     training = Training(
         name=name,
+        title=name,
         artifact=artifact,
         key=distilled_key(site, name),
         decoder=decoder,
@@ -99,10 +100,11 @@ def _corrected(site: Site, name: str, on_policy: OnPolicy) -> tuple[Decoder, dic
     )
     training = Training(
         name=name,
+        title=name,
         artifact=name,
         key=key,
         decoder=decoder,
-        objective=corrected_by(site, member, rows),
+        objective=judged_by(site, corrector_of(member), rows),
         optimization=on_policy,
         rows=rows,
         steps=steps_of(on_policy, rows),

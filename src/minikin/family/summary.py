@@ -6,11 +6,11 @@ from dataclasses import asdict
 from minikin.base.device import describe
 from minikin.base.files import digest, read_json
 from minikin.base.seeds import seed_for
-from minikin.family.answering import answers_name, read_answers
+from minikin.family.answering import read_answers
 from minikin.family.history import training
 from minikin.family.plan import PlannedMember
-from minikin.family.recipe import Promise
-from minikin.family.site import Site
+from minikin.family.recipe import Kind, Promise
+from minikin.family.site import Site, quantized_name
 from minikin.measure.efficiency import efficiency
 from minikin.measure.limits import limits
 from minikin.measure.metrics import Metric, chance, metrics_of, scored
@@ -77,14 +77,14 @@ def _member(
         promises=_promises(member.promise, retention, too_close, planned),
         training=training(site, name),
         limits=_limits(site, own, first),
-        precisions={kind: _precision(site, name, kind, own) for kind in site.recipe.measure.precisions},
+        precisions={kind: _precision(site, name, kind, own) for kind in site.recipe.quantize},
     )
 
 
-def _precision(site: Site, name: str, kind: str, own: Answers) -> Precision:
+def _precision(site: Site, name: str, kind: Kind, own: Answers) -> Precision:
     rounded = _by_task(read_answers(site, name, kind))
     return Precision(
-        bytes=site.results.provenance(answers_name(name, kind))["bytes"],
+        bytes=site.store.provenance(quantized_name(name, kind))["bytes"],
         scores=_scores(site, rounded),
         retention=_retention(site, rounded, own),
     )

@@ -26,10 +26,12 @@ _LOOKS = 10
 class Training:
     """What is fitted: a decoder, to what, on which rows. `batch_at` is `rows`' own unless rows are made on the way.
 
-    `artifact` and `key` say where a killed training finds its state again.
+    `name` is the member's, `title` what the training is called; `artifact` and `key` say where a killed training
+    finds its state again.
     """
 
     name: str
+    title: str
     artifact: str
     key: str
     decoder: Decoder
@@ -59,13 +61,13 @@ def trained(site: Site, training: Training) -> dict[str, Any]:
     if not states.steps():
         decoder.eval()
         candidates.offer(decoder, 0, run.held_out(decoder))  # a training that only spoils is not kept
-    with site.log.bar(f"{training.name}: training", training.steps, states.steps()) as bar:
+    with site.log.bar(f"{training.title}: training", training.steps, states.steps()) as bar:
 
         def watch(step: int, loss: float, speed: float) -> None:
             bar.at(step, f"loss {loss:.3f} · {speed:,.0f} tokens/s")
 
         reached = fit(decoder, training.objective, optimizers, run, states, watch)
-    _warn(site, training.name, reached)
+    _warn(site, training.title, reached)
     decoder.eval()
     kept = candidates.keep_best(decoder, task_score(site))
     recent, unseen = rows.recent(reached.steps, WATCHED_ROWS), run.held_out(decoder)
@@ -88,7 +90,7 @@ def _schedule(training: Training) -> Schedule:
 
 def _run(site: Site, training: Training, candidates: Candidates) -> Run:
     return Run(
-        title=training.name,
+        title=training.title,
         steps=training.steps,
         batch_at=training.batch_at,
         batch_tokens=training.rows.batch_tokens,

@@ -14,6 +14,7 @@ from minikin.base.errors import CheckpointError, ExportError
 from minikin.base.files import whole_file, write_text
 from minikin.model.checkpoint import CONFIG, load, read_config
 from minikin.model.config import FULL, Config
+from minikin.model.scales import read_scales
 from minikin.ship.identity import Identity, read_identity
 from minikin.ship.metadata import describe
 from minikin.ship.modelfile import modelfile
@@ -47,15 +48,16 @@ class Exported:
         return f"{len(self.fallbacks)} of {self.matrices} matrices are F16 instead of {self.kind.upper()}"
 
 
-def export(member: Path, out: Path | None, kind: str) -> Exported:
+def export(member: Path, out: Path | None, kind: str, weights: Path | None = None) -> Exported:
     """Write a member's folder as a GGUF file of this kind, and a Modelfile for Ollama beside it.
 
-    Files in one folder share its Modelfile, which takes the file that was exported last.
+    `weights` is the folder of the same member that lies on this kind's grids already; else they are rounded to the
+    nearest. Files in one folder share its Modelfile, which takes the file that was exported last.
     `out` is the file if it ends with .gguf, else a folder in which the file gets its conventional name;
     without it, the member's own folder. Raises MinikinError, and then an earlier file is still what it was.
     """
     known(kind)
-    contents = _contents(member, kind)
+    contents = _contents(member, kind, weights or member)
     path = _destination(member, out, contents.identity.file_name(kind))
     with whole_file(path) as fresh:
         _write(fresh, contents)
@@ -91,7 +93,7 @@ class _Contents:
         return [(weight, stored_type(weight.source, weight.shape, self.kind)) for weight in self.weights]
 
 
-def _contents(member: Path, kind: str) -> _Contents:
+def _contents(member: Path, kind: str, weights: Path) -> _Contents:
     config = read_config(member)
     refuse_unrunnable(config, str(member / CONFIG))
     vocabulary = read_vocabulary(member, config.vocab_size)
@@ -101,7 +103,7 @@ def _contents(member: Path, kind: str) -> _Contents:
         config=config,
         vocabulary=vocabulary,
         kind=kind,
-        weights=weights_of(load(member, config)),
+        weights=weights_of(load(weights, config), read_scales(weights, kind)),
     )
 
 
@@ -144,14 +146,14 @@ def _write_padded(writer: GGUFWriter, chunks: Iterable[np.ndarray]) -> None:
 
 
 def _chunks(weight: Weight, type_: Type, member: Path) -> Iterator[np.ndarray]:
-    for rows in weight.stretches(CHUNK):
+    for rows, scales in weight.stretches(CHUNK):
         if not np.isfinite(rows).all():
             raise CheckpointError(
                 f"{member}: {weight.source} holds numbers that are not finite; train the member again"
             )
         if type_ is Type.F16 and np.abs(rows).max() > _FLOAT16_LARGEST:
             raise ExportError(f"{member}: {weight.source} is too large for float16; export bf16 or f32")
-        yield encoded(rows, type_)
+        yield encoded(rows, type_, scales)
 
 
 def _rope_frequencies(config: Config) -> np.ndarray:

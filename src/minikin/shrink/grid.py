@@ -64,6 +64,11 @@ def compensated(matrix: Tensor, bits: int, moments: Tensor) -> Grid:
     return Grid(scales=torch.stack(scales, 1), numbers=torch.stack(numbers, 1))
 
 
+def on_grid(blocks: Tensor, scales: Tensor, bits: int) -> Tensor:
+    """The nearest weights that given scales [rows, blocks] allow, [rows, blocks, 32]."""
+    return _numbers(blocks, scales, bits).float() * scales[..., None]
+
+
 def _inverse_factor(moments: Tensor) -> Tensor:
     """Upper Cholesky factor of the inverse of the damped moments."""
     exact = moments.double()
