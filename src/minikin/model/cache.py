@@ -32,6 +32,12 @@ class LayerCache:
         self.length = end
         return self._keys[:, :, :end], self._values[:, :, :end]
 
+    def columns(self) -> tuple[Keys, Values] | None:
+        """Keys and values of all columns so far; None of a layer that looks at another's."""
+        if self._keys is None or self._values is None:
+            return None
+        return self._keys[:, :, : self.length], self._values[:, :, : self.length]
+
     def reordered(self, rows: Tensor) -> "LayerCache":
         """A cache with these rows of this one, in this order; a row may occur more than once."""
         chosen = LayerCache()
