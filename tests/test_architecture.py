@@ -16,6 +16,7 @@ FLOORS = {
     "measure": 2,
     "ship": 2,
     "family": 3,
+    "engine": 3,
     "app": 4,
     "__main__.py": 5,
 }

@@ -10,6 +10,9 @@ MinikinError
 ├── DeviceError       the recipe asks for a device that is not there
 ├── TrainingError     training cannot go on
 ├── ExportError       a member cannot be written for another engine, or that engine is missing
+├── AskError          an engine is asked for what it cannot answer
+├── BusyError         an engine has too much to answer already
+├── EngineError       an engine cannot be started, or died
 ├── StorageError      the disk refuses: full, read-only, no permission
 └── Interrupted       the user or the system asked to stop; what was reached is saved
 
@@ -58,6 +61,18 @@ class TrainingError(MinikinError):
 
 class ExportError(MinikinError):
     """A member cannot be written for another engine, or that engine is missing."""
+
+
+class AskError(MinikinError):
+    """An engine is asked for what it cannot answer."""
+
+
+class BusyError(MinikinError):
+    """An engine has too much to answer already."""
+
+
+class EngineError(MinikinError):
+    """An engine cannot be started, or died."""
 
 
 class StorageError(MinikinError):

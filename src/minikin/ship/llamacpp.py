@@ -33,7 +33,7 @@ class LlamaCpp:
     def __init__(self, path: Path, cache: CacheType = "f16", threads: int = 1, context: int = 512) -> None:
         if not path.is_file():
             raise ExportError(f"{path}: is missing; export the member first")
-        engine = _engine()
+        engine = llama_cpp()
         self.path = path
         try:
             self._server = engine.Server(_parameters(engine, path, cache, threads, context))
@@ -115,7 +115,23 @@ class LlamaCpp:
             raise ExportError(f"{self.path}: llama.cpp refuses {what} ({' '.join(said.split())})") from error
 
 
-def _engine() -> Any:
+def hosted(path: Path, *, slots: int, context: int, threads: int, key: str) -> Any:
+    """A server of this file on a loopback address, for whoever has the key; it serves while what is returned is held.
+
+    `slots` are answered at a time, each with `context` tokens. Raises ExportError as above.
+    """
+    engine = llama_cpp()
+    parameters = _parameters(engine, path, "f16", threads, slots * context)
+    parameters.n_parallel, parameters.kv_unified = slots, False
+    parameters.n_threads_http, parameters.api_keys = slots + 4, [key]
+    try:
+        return engine.Server(parameters)
+    except RuntimeError as error:
+        raise ExportError(f"{path}: llama.cpp cannot load it ({error}); export it again") from error
+
+
+def llama_cpp() -> Any:
+    """The package xllamacpp; raises ExportError if it is not installed."""
     try:
         return importlib.import_module("xllamacpp")
     except ImportError as error:

@@ -57,7 +57,7 @@ def hold_on_grids(decoder: Decoder, bits: Mapping[str, int], scales: Mapping[str
     for name, scale in scales.items():
         module = decoder.get_submodule(name.removesuffix(".weight"))
         if isinstance(module, nn.Embedding) and module.sparse:
-            module.weight.requires_grad_(requires_grad=False)
+            module.weight.requires_grad = False
         else:
             register_parametrization(module, "weight", _OnGrid(scale.to(decoder.device), bits[name]))
 
@@ -66,7 +66,7 @@ def let_go(decoder: Decoder) -> None:
     """Leave a decoder's weights where their grids held them."""
     for module in list(decoder.modules()):
         if isinstance(module, nn.Embedding) and module.sparse:
-            module.weight.requires_grad_()
+            module.weight.requires_grad = True
         if hasattr(module, "parametrizations"):
             remove_parametrizations(module, "weight", leave_parametrized=True)
 

@@ -1,0 +1,1 @@
+"""What answers: one interface, PyTorch or llama.cpp behind it."""

@@ -1,0 +1,114 @@
+"""What is asked of an engine and what it says, token by token.
+
+An engine works in a thread or a process of its own. Whoever asks gives a listener, which hears of every token from
+there, and of the end as the last; it must be quick, and must not raise.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+from minikin.base.errors import AskError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """A prompt and how to go on with it. Names are Transformers', but those of penalties, which are OpenAI's.
+
+    `temperature` 0 takes the likeliest token and draws nothing. `top_k` 0, `top_p` 1, `min_p` 0, `repetition_penalty` 1
+    and penalties of 0 are off. Penalties count the prompt, too. `logit_bias` is added to the scores of token ids.
+    `logprobs` asks for the probability of every token and of so many that were likelier, before any of these settings;
+    None asks for none.
+    """
+
+    prompt: tuple[int, ...]
+    max_tokens: int
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
+    seed: int = 0
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """One token that was said, and the text that is sure by now; natural log probabilities, if they were asked for."""
+
+    id: int
+    text: str
+    logprob: float | None = None
+    likeliest: tuple[tuple[int, float], ...] = ()
+
+
+Reason = Literal["stop", "length", "cancelled", "failed"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """Why nothing more comes: the model ended, the limit was reached, the asker left, or the engine failed.
+
+    `tokens` were said, and `text` is what is left to say of them.
+    """
+
+    reason: Reason
+    tokens: int = 0
+    text: str = ""
+    problem: str = ""
+
+
+Listener = Callable[[Token | Ended], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ticket:
+    """One thing asked. Who cancels wants no more of it: its end is told as soon as its place is free."""
+
+    cancel: Callable[[], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """How busy an engine is."""
+
+    running: int
+    waiting: int
+    slots: int
+
+
+class Engine(Protocol):
+    """Answers many at once."""
+
+    name: str
+    context: int
+
+    def ask(self, ask: Ask, listener: Listener) -> Ticket:
+        """Begin to answer; raises AskError if it cannot be answered, BusyError if too many wait already."""
+        ...
+
+    def load(self) -> Load:
+        """How busy it is now."""
+        ...
+
+    def close(self) -> None:
+        """Answer no more; whoever waits hears that it was cancelled."""
+        ...
+
+
+def fitting(ask: Ask, context: int, vocab_size: int) -> Ask:
+    """The same with no more tokens than there is room for; raises AskError if there is none, or an id is unknown."""
+    if not ask.prompt:
+        raise AskError("the prompt is empty; it needs at least one token")
+    if len(ask.prompt) >= context:
+        raise AskError(
+            f"the prompt has {len(ask.prompt)} tokens, and the context of this member is {context} with the answer; "
+            "shorten the prompt"
+        )
+    if strange := [token for token in (*ask.prompt, *ask.logit_bias) if not 0 <= token < vocab_size]:
+        raise AskError(f"token {strange[0]}: this member knows ids from 0 to {vocab_size - 1}")
+    room = context - len(ask.prompt)
+    return replace(ask, max_tokens=min(ask.max_tokens, room))

@@ -1,0 +1,80 @@
+"""A process that serves a GGUF file through llama.cpp, started when it is needed and again when it has died."""
+
+import json
+import secrets
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import final
+
+from minikin.base.errors import EngineError
+
+_PATIENCE = 5.0  # seconds that a process has to end by itself
+_SPARE = 6 << 30  # bytes of address space for libraries, threads and products, beside the file and what it remembers
+
+
+@final
+class Child:
+    """One process at a time. `memory` are the bytes of a full cache; raises EngineError if it cannot be started."""
+
+    def __init__(self, path: Path, *, slots: int, context: int, threads: int, memory: int) -> None:
+        size = 3 * path.stat().st_size + 2 * memory + _SPARE
+        module = [sys.executable, "-m", "minikin.engine.llamacpp_child"]
+        self._command = [*module, str(path), *map(str, (slots, context, threads, size))]
+        self._path, self.key, self._lock = path, secrets.token_hex(16), Lock()
+        self._process, self._address = self._started()
+
+    def address(self) -> str:
+        """Where it listens; a process that has died is replaced first."""
+        with self._lock:
+            if self._process.poll() is not None:
+                _let_go(self._process)
+                self._process, self._address = self._started()
+            return self._address
+
+    def died(self) -> str | None:
+        """How the process ended, if it did without being asked."""
+        try:
+            code = self._process.wait(0.2)
+        except subprocess.TimeoutExpired:
+            return None
+        return f"llama.cpp died ({f'signal {-code}' if code < 0 else f'exit status {code}'})"
+
+    def close(self) -> None:
+        """End it."""
+        with self._lock:
+            _let_go(self._process)
+
+    def _started(self) -> tuple[subprocess.Popen[str], str]:
+        process = subprocess.Popen(
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(self.key + "\n")
+            process.stdin.flush()
+            told = json.loads(process.stdout.readline() or "{}")
+        except BrokenPipeError:
+            told = {}
+        if "address" in told:
+            return process, told["address"]
+        _let_go(process)
+        status = process.returncode
+        raise EngineError(told.get("problem") or f"{self._path}: llama.cpp ended at once (exit status {status})")
+
+
+def _let_go(process: subprocess.Popen[str]) -> None:
+    """End a process, if it has not ended: it lives as long as its input."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with suppress(BrokenPipeError):  # it may have died with the key unread
+        process.stdin.close()
+    try:
+        process.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    process.stdout.close()

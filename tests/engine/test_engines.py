@@ -1,0 +1,228 @@
+"""Both engines say to each of many what they would say to it alone, and free the place of who leaves."""
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from fakes import TINY, member
+
+from minikin.base.errors import AskError, BusyError, EngineError
+from minikin.engine.asking import Ask, Ended, Load
+from minikin.engine.llamacpp_engine import LlamaCppEngine
+from minikin.engine.torch_engine import TorchEngine
+from minikin.model.checkpoint import load
+from minikin.model.generate import generate
+from minikin.ship.gguf import export
+
+LONG = replace(TINY, max_position_embeddings=1024)
+# no bytes that are but a part of a character: llama.cpp tells them only once it is whole
+WHOLE = dict.fromkeys(range(6 + 128, 6 + 256), -1e9)
+NEAR = 1e-2  # llama.cpp remembers keys and values in float16
+PROMPTS = [tuple(range(10, 10 + length)) for length in (3, 30, 1, 12, 7, 40)]
+
+
+class Heard:
+    """A listener that keeps what it hears."""
+
+    def __init__(self):
+        self.tokens, self.end, self._done = [], None, threading.Event()
+
+    def __call__(self, said):
+        if isinstance(said, Ended):
+            self.end = said
+            self._done.set()
+        else:
+            self.tokens.append(said)
+
+    @property
+    def text(self):
+        return "".join(token.text for token in self.tokens) + self.end.text
+
+    def wait(self):
+        assert self._done.wait(30), "no end was told"
+        return [token.id for token in self.tokens]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("engine") / "member"
+    member(path, LONG)
+    return path
+
+
+@pytest.fixture(scope="module")
+def file(folder):
+    return export(folder, None, "f32").path
+
+
+@pytest.fixture(params=["torch", "llama.cpp"])
+def opened(request, folder, file):
+    """Makes engines of a kind, which are closed in the end."""
+    made = []
+
+    def begin(slots, queue):
+        kind = request.param
+        made.append(
+            TorchEngine(folder, slots=slots, queue=queue)
+            if kind == "torch"
+            else LlamaCppEngine(folder, file, slots=slots, queue=queue)
+        )
+        return made[-1]
+
+    yield begin
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture
+def engine(opened):
+    return opened(3, 8)
+
+
+def answer(engine, **asked):
+    heard = Heard()
+    engine.ask(Ask(**({"prompt": PROMPTS[0], "max_tokens": 10} | asked)), heard)
+    heard.wait()
+    return heard
+
+
+def until(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def endless(engine, prompt=PROMPTS[0], seed=0):
+    """An answer that goes on until the context is full: its end tokens are forbidden."""
+    heard, bias = Heard(), dict.fromkeys(TINY.eos_token_ids, -1e9)
+    return engine.ask(Ask(prompt=prompt, max_tokens=10_000, logit_bias=bias, seed=seed), heard), heard
+
+
+def test_an_answer_is_the_likeliest_tokens(folder):
+    engine = TorchEngine(folder)
+    for prompt in PROMPTS:
+        said = answer(engine, prompt=prompt)
+        assert said.wait() == generate(load(folder).eval(), [list(prompt)], 10)[0]
+        assert said.end.reason == ("length" if len(said.wait()) == 10 else "stop")
+    engine.close()
+
+
+def test_many_at_once_are_answered_as_each_alone(folder, engine):
+    alone = TorchEngine(folder)
+    asked = [{"prompt": prompt, "max_tokens": 12, "logit_bias": WHOLE} for prompt in PROMPTS]
+    expected = [answer(alone, **each) for each in asked]
+    alone.close()
+    heard = [Heard() for _ in PROMPTS]
+    for each, listener in zip(asked, heard, strict=True):
+        engine.ask(Ask(**each), listener)
+    assert [listener.wait() for listener in heard] == [each.wait() for each in expected]
+    assert [listener.text for listener in heard] == [each.text for each in expected]
+    assert [(each.end.reason, each.end.tokens) for each in heard] == [
+        (each.end.reason, len(each.tokens)) for each in expected
+    ]
+    assert engine.load() == Load(running=0, waiting=0, slots=3)
+
+
+def test_a_seed_draws_the_same_whoever_else_speaks(engine):
+    drawn = {"temperature": 1.0, "top_k": 50, "seed": 7}
+    alone = answer(engine, **drawn).wait()
+    others = [endless(engine, prompt, seed)[0] for seed, prompt in enumerate(PROMPTS[:2])]
+    assert answer(engine, **drawn).wait() == alone
+    assert answer(engine, **(drawn | {"seed": 8})).wait() != alone
+    for ticket in others:
+        ticket.cancel()
+
+
+def test_log_probabilities_are_the_models_own(engine, folder):
+    told = answer(engine, logprobs=3, logit_bias={50: 1e9}, max_tokens=2)
+    decoder, tokens = load(folder).eval(), torch.tensor([[*PROMPTS[0], 50]])
+    with torch.no_grad():
+        hidden = decoder(tokens, torch.arange(tokens.shape[1])[None], torch.zeros_like(tokens))
+        expected = torch.log_softmax(decoder.logits(hidden[0, -2:]), -1)
+    for token, shares in zip(told.tokens, expected, strict=True):
+        assert token.id == 50
+        assert token.logprob == pytest.approx(float(shares[50]), abs=NEAR)
+        assert [id for id, _ in token.likeliest] == shares.topk(3).indices.tolist()
+        assert [share for _, share in token.likeliest] == pytest.approx(shares.topk(3).values.tolist(), abs=NEAR)
+
+
+def test_penalties_keep_from_saying_again(engine):
+    free = answer(engine, logit_bias={60: 100.0, 61: 99.0}).wait()
+    assert set(free) == {60}
+    assert answer(engine, logit_bias={60: 100.0, 61: 99.0}, presence_penalty=50.0).wait()[:2] == [60, 61]
+    counted = answer(engine, logit_bias={60: 200.0, 61: 150.0}, frequency_penalty=20.0).wait()
+    assert counted[:4] == [60, 60, 60, 61]
+
+
+def test_who_leaves_frees_the_place_at_once(engine):
+    asked = [endless(engine, prompt) for prompt in PROMPTS[:5]]
+    until(lambda: engine.load() == Load(running=3, waiting=2, slots=3))
+    begun = time.monotonic()
+    for ticket, _ in asked:
+        ticket.cancel()
+    for _, heard in asked:
+        heard.wait()
+    assert time.monotonic() - begun < 0.2
+    assert engine.load() == Load(running=0, waiting=0, slots=3)
+    assert {heard.end.reason for _, heard in asked} == {"cancelled"}
+
+
+def test_a_full_queue_and_a_closed_engine_say_so(opened):
+    engine = opened(1, 2)
+    asked = [endless(engine)]
+    until(lambda: engine.load().running == 1)
+    asked += [endless(engine) for _ in range(2)]
+    with pytest.raises(BusyError, match="2 questions wait already"):
+        endless(engine)
+    engine.close()
+    assert [heard.end.reason for _, heard in asked] == ["cancelled"] * 3
+    with pytest.raises(EngineError, match="closed"):
+        endless(engine)
+
+
+def test_what_cannot_be_answered_is_told_with_both_numbers(engine):
+    with pytest.raises(AskError, match="has 1024 tokens, and the context of this member is 1024"):
+        engine.ask(Ask(prompt=(9,) * 1024, max_tokens=1), Heard())
+    with pytest.raises(AskError, match="token 300: this member knows ids from 0 to 299"):
+        engine.ask(Ask(prompt=(9, 300), max_tokens=1), Heard())
+    with pytest.raises(AskError, match="empty"):
+        engine.ask(Ask(prompt=(), max_tokens=1), Heard())
+
+
+def test_an_answer_ends_where_the_context_does(engine):
+    prompt = tuple(range(10, 280)) * 3  # read in four pieces
+    _, heard = endless(engine, prompt)
+    heard.wait()
+    assert heard.end.reason == "length"
+    assert heard.end.tokens == LONG.max_position_embeddings - len(prompt)
+
+
+def test_an_engine_that_fails_leaves_nobody_waiting(folder, monkeypatch):
+    engine = TorchEngine(folder)
+    monkeypatch.setattr(engine, "_step", lambda *_: 1 / 0)
+    _, heard = endless(engine)
+    heard.wait()
+    assert (heard.end.reason, heard.end.problem) == ("failed", "division by zero")
+
+
+def test_a_process_that_dies_is_told_and_replaced(folder, file):
+    engine = LlamaCppEngine(folder, file, slots=2)
+    before = answer(engine).wait()
+    _, heard = endless(engine)
+    until(lambda: heard.tokens)
+    engine._child._process.kill()
+    heard.wait()
+    assert (heard.end.reason, heard.end.problem) == ("failed", "llama.cpp died (signal 9)")
+    assert answer(engine).wait() == before
+    engine.close()
+    assert engine._child._process.returncode == 0
+
+
+def test_a_file_that_llama_cpp_refuses_is_one_line(folder, tmp_path):
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF" + bytes(100))
+    with pytest.raises(EngineError, match=r"broken\.gguf: llama\.cpp cannot load it"):
+        LlamaCppEngine(folder, broken)

@@ -1,0 +1,51 @@
+"""Text grows by whole characters, equals what all tokens decode to, and ends before a stop sequence."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minikin.engine.speech import Speech, Stops
+from minikin.text.tokenizer import Tokenizer
+
+TOKENIZER = Tokenizer.train(["the cat sat on the mat, the hat", "Die Größe des Bären"], 320)
+
+
+def spoken(text, stops=()):
+    speech, until, said = Speech(TOKENIZER), Stops(stops), []
+    for token in TOKENIZER.encode(text):
+        said.append(until.more(speech.more(token)))
+        assert "\ufffd" not in said[-1] or "\ufffd" in text
+        if until.reached:
+            return said, until
+    return [*said, until.more(speech.rest()), until.rest()], until
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁\ufffd")))
+@settings(max_examples=300, deadline=None)
+def test_all_that_is_said_is_the_text(text):
+    assert "".join(spoken(text)[0]) == text
+
+
+@given(st.text("ab ", max_size=30), st.lists(st.text("ab ", min_size=1, max_size=4), max_size=3))
+@settings(max_examples=500, deadline=None)
+def test_nothing_from_a_stop_sequence_on_is_said(text, stops):
+    said, until = spoken(text, stops)
+    whole = "".join(said)
+    assert until.reached == any(stop in text for stop in stops)
+    assert not any(stop in whole for stop in stops)
+    if until.reached:  # the one that was complete first
+        assert any((whole + stop) == text[: len(whole) + len(stop)] for stop in stops)
+    else:
+        assert whole == text
+
+
+@pytest.mark.parametrize("text", ["Bären 🐻‍❄️ é", "日本語", " leading and trailing  "])
+def test_characters_of_many_bytes_come_whole(text):
+    assert "".join(spoken(text)[0]) == text
+
+
+def test_bytes_that_make_no_character_are_told_at_the_end():
+    speech = Speech(TOKENIZER)
+    byte = TOKENIZER.encode("é")[0]
+    assert speech.more(byte) == ""
+    assert speech.rest() == "\ufffd"
