@@ -17,8 +17,9 @@ FLOORS = {
     "ship": 2,
     "family": 3,
     "engine": 3,
-    "app": 4,
-    "__main__.py": 5,
+    "serve": 4,
+    "app": 5,
+    "__main__.py": 6,
 }
 
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -44,6 +44,14 @@ def test_characters_of_many_bytes_come_whole(text):
     assert "".join(spoken(text)[0]) == text
 
 
+def test_bytes_that_never_make_a_character_are_not_waited_for():
+    speech = Speech(TOKENIZER)
+    byte = TOKENIZER.encode("é")[0]
+    said = [speech.more(byte) for _ in range(9)]
+    assert "".join(said) == "\ufffd" * 8
+    assert max(map(len, said)) == 4
+
+
 def test_bytes_that_make_no_character_are_told_at_the_end():
     speech = Speech(TOKENIZER)
     byte = TOKENIZER.encode("é")[0]

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from minikin import __version__
-from minikin.base.errors import MinikinError
+from minikin.base.errors import EngineError, MinikinError
 
 app = typer.Typer(
     help="Build a family of small language models from one full model, and prove what each member keeps and costs.",
@@ -41,6 +41,14 @@ def root(
     ] = False,
 ) -> None:
     """What holds for all commands."""
+
+
+class EngineName(StrEnum):
+    """What may answer."""
+
+    auto = "auto"
+    torch = "torch"
+    llamacpp = "llama.cpp"
 
 
 class Dtype(StrEnum):
@@ -175,6 +183,40 @@ def chat(
     )
 
 
+@app.command()
+def serve(
+    family: Annotated[Path, typer.Argument(metavar="FAMILY", help="A built family's folder, or one member's.")],
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; another than this computer's own needs a key.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8000,
+    api_key: Annotated[
+        str | None, typer.Option("--api-key", help="What clients must send; MINIKIN_API_KEY if not said.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option("--allow-host", metavar="NAME", help="A name by which clients know this server.")
+    ] = None,
+    engine: Annotated[EngineName, typer.Option(help="auto is llama.cpp where it runs.")] = EngineName.auto,
+    kind: Annotated[str, typer.Option("--type", help="Of the GGUF file for llama.cpp: f16, q8_0 or q4_0.")] = "q8_0",
+    slots: Annotated[int, typer.Option(min=1, max=256, help="Answers of a member that are written at once.")] = 8,
+    queue: Annotated[int, typer.Option(min=0, max=10_000, help="Questions to a member that may wait.")] = 64,
+    threads: Annotated[int, typer.Option(min=0, max=1024, help="To compute with; 0 for all cores.")] = 0,
+) -> None:
+    """Serve all members through the OpenAI API, with a page to try them. Needs minikin\\[serve]."""
+    _serving().serve(
+        family,
+        host=host,
+        port=port,
+        key=api_key,
+        names=allow_host or [],
+        engine=engine.value,
+        kind=kind.lower(),
+        slots=slots,
+        queue=queue,
+        threads=threads,
+    )
+
+
 def main() -> None:
     """Entry point: runs a command and answers a user's error with one line."""
     try:
@@ -182,6 +224,15 @@ def main() -> None:
     except MinikinError as error:
         sys.stderr.write(f"minikin: {error}\n")
         sys.exit(error.exit_code)
+
+
+def _serving() -> Any:
+    try:
+        return importlib.import_module("minikin.app.serving")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("minikin"):
+            raise
+        raise EngineError(f"{error.name} is not installed; pip install 'minikin[serve]'") from error
 
 
 def _commands() -> Any:

@@ -5,6 +5,7 @@ from typing import final
 
 from minikin.text.tokenizer import Tokenizer
 
+_MOST_BYTES = 4  # of a character: more that make none never will
 _BROKEN = "\ufffd"  # what a character decodes to while some of its bytes are missing
 
 
@@ -22,7 +23,8 @@ class Speech:
         """What is sure once this token is known; often nothing."""
         self._ids.append(token)
         fresh = self._fresh()
-        if not fresh or fresh.endswith(_BROKEN):
+        waiting = len(self._ids) - self._read
+        if not fresh or (fresh.endswith(_BROKEN) and waiting < _MOST_BYTES):
             return ""
         self._known, self._read = self._read, len(self._ids)
         return fresh

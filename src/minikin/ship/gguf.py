@@ -23,6 +23,7 @@ from minikin.ship.rounding import encoded
 from minikin.ship.shape import refuse_unrunnable, turning
 from minikin.ship.types import Type, falls_back, known, stored_bytes, stored_type
 from minikin.ship.vocabulary import Vocabulary, read_vocabulary
+from minikin.text.tokenizer import TEMPLATE
 
 CHUNK = 1 << 20  # weights in memory at a time, 4 MB as they are read
 _FLOAT16_LARGEST = float(np.finfo(np.float16).max)
@@ -74,6 +75,13 @@ def export(member: Path, out: Path | None, kind: str, weights: Path | None = Non
         fallbacks=fallbacks,
         matrices=sum(len(weight.shape) > 1 for weight in contents.weights),
     )
+
+
+def file_of(member: Path, kind: str) -> Path:
+    """Where a member's file of a kind is written if nothing else is said."""
+    chats = (member / TEMPLATE).is_file()
+    identity = read_identity(member, read_config(member).parameters, chats=chats)
+    return member / identity.file_name(kind)
 
 
 @dataclass(frozen=True, kw_only=True)

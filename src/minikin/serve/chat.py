@@ -1,0 +1,113 @@
+"""POST /v1/chat/completions: a conversation in, the assistant's next turn out."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+from uuid import uuid4
+
+from starlette.responses import JSONResponse, Response
+
+from minikin.engine.asking import Ask, Token
+from minikin.serve.events import DONE, event, streamed
+from minikin.serve.fields import ChatRequest
+from minikin.serve.house import Served
+from minikin.serve.metrics import Metrics
+from minikin.serve.refusal import Refusal
+from minikin.serve.speaking import Piece, spoken, whole
+
+
+async def answer_chat(member: Served, asked: ChatRequest, metrics: Metrics) -> Response:
+    """The whole answer, or a stream of it."""
+    prompt = await member.prompt_of_chat(asked.messages)
+    most = asked.max_completion_tokens or asked.max_tokens
+    told = (asked.top_logprobs or 0) if asked.logprobs else None
+    if asked.top_logprobs and not asked.logprobs:
+        raise Refusal(400, "top_logprobs: needs logprobs to be true", param="top_logprobs")
+    asks = [member.ask(prompt, asked, most, told, (asked.seed or 0) + choice) for choice in range(asked.n or 1)]
+    if asked.stream:
+        return await streamed(_stream(member, asked, asks, metrics))
+    pieces = await asyncio.gather(*(whole(member, ask, asked.stop, metrics) for ask in asks))
+    return JSONResponse(_envelope(member, "chat.completion", uuid4().hex) | _answers(member, pieces, len(prompt)))
+
+
+def usage(prompt: int, completion: int) -> dict[str, Any]:
+    """Tokens read and said."""
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": {"cached_tokens": 0},
+    }
+
+
+def _answers(member: Served, pieces: Sequence[Piece], prompt: int) -> dict[str, Any]:
+    choices = [
+        {
+            "index": index,
+            "message": {"role": "assistant", "content": piece.text, "refusal": None},
+            "logprobs": _logprobs(member, piece.tokens),
+            "finish_reason": piece.finish,
+        }
+        for index, piece in enumerate(pieces)
+    ]
+    return {"choices": choices, "usage": usage(prompt, sum(piece.count for piece in pieces))}
+
+
+async def _stream(
+    member: Served, asked: ChatRequest, asks: Sequence[Ask], metrics: Metrics
+) -> AsyncGenerator[str, None]:
+    """Chunks of all choices, one choice after the other."""
+    envelope = _envelope(member, "chat.completion.chunk", uuid4().hex)
+    counted = asked.stream_options is not None and asked.stream_options.include_usage
+    extra = {"usage": None} if counted else {}
+    said = 0
+    for index, ask in enumerate(asks):
+        async with aclosing(spoken(member, ask, asked.stop, metrics)) as pieces:
+            opening: Mapping[str, Any] = {"role": "assistant", "content": ""}
+            async for piece in pieces:
+                if opening:
+                    yield event(envelope | _chunk(index, opening, None) | extra)
+                    opening = {}
+                if piece.text or piece.tokens:
+                    logprobs = _logprobs(member, piece.tokens)
+                    yield event(envelope | _chunk(index, {"content": piece.text}, None, logprobs) | extra)
+                if piece.finish:
+                    said += piece.count
+                    yield event(envelope | _chunk(index, {}, piece.finish) | extra)
+    if counted:
+        yield event(envelope | {"choices": [], "usage": usage(len(asks[0].prompt), said)})
+    yield DONE
+
+
+def _envelope(member: Served, kind: str, identity: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{identity}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": member.name,
+        "system_fingerprint": f"minikin-{member.engine.name}",
+    }
+
+
+def _chunk(
+    index: int, delta: Mapping[str, Any], finish: str | None, logprobs: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    return {"choices": [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}]}
+
+
+def _logprobs(member: Served, tokens: Sequence[Token]) -> dict[str, Any] | None:
+    if not tokens or tokens[0].logprob is None:
+        return None
+    found = [
+        _share(member, token.id, token.logprob)
+        | {"top_logprobs": [_share(member, other, share) for other, share in token.likeliest]}
+        for token in tokens
+    ]
+    return {"content": found, "refusal": None}
+
+
+def _share(member: Served, token: int, logprob: float | None) -> dict[str, Any]:
+    text = member.tokenizer.decode([token])
+    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}

@@ -1,0 +1,135 @@
+"""What requests may say: the fields of OpenAI's API that are honoured, and those of llama.cpp beside them.
+
+Fields that are not named here are ignored, as clients send many that mean nothing to a small model.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+LONGEST_STOP, MOST_STOPS, MOST_CHOICES, MOST_MESSAGES = 256, 4, 4, 256
+
+
+def _listed(value: Any) -> Any:
+    return [] if value is None else [value] if isinstance(value, str) else value
+
+
+def _off(value: Any) -> Any:
+    return 0 if value == -1 and not isinstance(value, bool) else value
+
+
+class _Fields(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class TextPart(_Fields):
+    """A part of a message that is text; no other kind is read."""
+
+    type: Literal["text", "input_text", "output_text"]
+    text: str
+
+
+Content = str | Annotated[list[TextPart], Field(max_length=MOST_MESSAGES)]
+
+
+class ChatMessage(_Fields):
+    """One turn."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Content
+
+
+class StreamOptions(_Fields):
+    """What a stream tells beside the answer."""
+
+    include_usage: bool = False
+
+
+class ResponseFormat(_Fields):
+    """Only plain text."""
+
+    type: Literal["text"] = "text"
+
+
+class Settings(_Fields):
+    """How an answer is written, for every route. At temperature 0, the default, the likeliest token is taken."""
+
+    model: Annotated[str, Field(max_length=256)]
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=0, le=1 << 20), BeforeValidator(_off)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repeat_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.1, le=10)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    logit_bias: (
+        Annotated[
+            dict[Annotated[str, Field(pattern=r"^\d{1,8}$")], Annotated[float, Field(ge=-100, le=100)]],
+            Field(max_length=1024),
+        ]
+        | None
+    ) = None
+    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 64)] | None = None
+    stop: Annotated[
+        list[Annotated[str, Field(max_length=LONGEST_STOP)]], Field(max_length=MOST_STOPS), BeforeValidator(_listed)
+    ] = []
+    stream: bool | None = False
+
+
+_Limit = Annotated[int, Field(ge=1, le=1 << 31)] | None
+
+
+class ChatRequest(Settings):
+    """POST /v1/chat/completions."""
+
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES)]
+    max_tokens: _Limit = None
+    max_completion_tokens: _Limit = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    stream_options: StreamOptions | None = None
+    response_format: ResponseFormat | None = None
+    tool_choice: Literal["none", "auto"] | None = None
+
+
+class CompletionRequest(Settings):
+    """POST /v1/completions: a prompt as text or as token ids, or several."""
+
+    prompt: (
+        str
+        | Annotated[list[int], Field(min_length=1, max_length=1 << 16)]
+        | Annotated[list[str], Field(min_length=1, max_length=MOST_CHOICES)]
+        | Annotated[list[Annotated[list[int], Field(max_length=1 << 16)]], Field(min_length=1, max_length=MOST_CHOICES)]
+    )
+    max_tokens: _Limit = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    echo: bool | None = None
+    stream_options: StreamOptions | None = None
+
+
+class InputMessage(_Fields):
+    """One turn of a response's input."""
+
+    type: Literal["message"] = "message"
+    role: Literal["system", "developer", "user", "assistant"]
+    content: Content
+
+
+class TextFormat(_Fields):
+    """Only plain text."""
+
+    format: ResponseFormat | None = None
+
+
+class ResponsesRequest(Settings):
+    """POST /v1/responses. Nothing is stored, so nothing can be gone on with."""
+
+    input: str | Annotated[list[InputMessage], Field(min_length=1, max_length=MOST_MESSAGES)]
+    instructions: str | None = None
+    max_output_tokens: _Limit = None
+    text: TextFormat | None = None
+    previous_response_id: None = None
+    tool_choice: Literal["none", "auto"] | None = None

@@ -1,0 +1,93 @@
+"""What the server does, for Prometheus."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import final
+
+import psutil
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from minikin.serve.house import House
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+@final
+class Metrics:
+    """Counters of one server."""
+
+    def __init__(self, house: House) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Now(house))
+        self.requests = Counter(
+            "minikin_requests", "Requests by route and status.", ("route", "status"), registry=self._registry
+        )
+        self._tokens = Counter("minikin_tokens", "Tokens read and said.", ("member", "kind"), registry=self._registry)
+        self._first = Histogram(
+            "minikin_first_token_seconds",
+            "From the request to its first token.",
+            ("member",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self._whole = Histogram(
+            "minikin_answer_seconds",
+            "From the request to the end of its answer.",
+            ("member",),
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+
+    def begun(self, member: str, prompt: int) -> "Watch":
+        """One more answer."""
+        self._tokens.labels(member, "prompt").inc(prompt)
+        return Watch(
+            told=self._tokens.labels(member, "answer").inc,
+            first=self._first.labels(member).observe,
+            whole=self._whole.labels(member).observe,
+        )
+
+    def text(self) -> bytes:
+        """All of it in Prometheus' format."""
+        return generate_latest(self._registry)
+
+
+@final
+class Watch:
+    """One answer's times."""
+
+    def __init__(
+        self, *, told: Callable[[float], None], first: Callable[[float], None], whole: Callable[[float], None]
+    ) -> None:
+        self._told, self._first, self._whole = told, first, whole
+        self._since, self._spoke = time.monotonic(), False
+
+    def said(self, tokens: int) -> None:
+        """So many tokens more."""
+        if not self._spoke:
+            self._spoke = True
+            self._first(time.monotonic() - self._since)
+        self._told(tokens)
+
+    def ended(self) -> None:
+        """No more come."""
+        self._whole(time.monotonic() - self._since)
+
+
+class _Now(Collector):
+    """What is so at the moment of asking."""
+
+    def __init__(self, house: House) -> None:
+        self._house, self._process = house, psutil.Process()
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        running = GaugeMetricFamily("minikin_running", "Answers being written.", labels=("member",))
+        waiting = GaugeMetricFamily("minikin_waiting", "Questions that wait.", labels=("member",))
+        for member in self._house:
+            load = member.engine.load()
+            running.add_metric((member.name,), load.running)
+            waiting.add_metric((member.name,), load.waiting)
+        memory = self._process.memory_info().rss
+        yield from (running, waiting, GaugeMetricFamily("minikin_resident_bytes", "Memory of the server.", memory))

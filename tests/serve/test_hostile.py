@@ -1,0 +1,247 @@
+"""Whatever anybody sends, the server answers with the right status, and goes on."""
+
+import json
+import os
+import random
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx2
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from servers import ENDS, serving, two_members
+
+SAY = {"model": "large", "messages": [{"role": "user", "content": "Say something."}]}
+ENDLESS = SAY | {"logit_bias": ENDS, "stream": True}
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return two_members(tmp_path_factory.mktemp("family"))
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    with serving(folder, "--slots", "4", "--queue", "8") as (address, process):
+        yield address
+        assert process.poll() is None, "the server has died"
+
+
+def post(address, body, headers=JSON, path="/v1/chat/completions"):
+    return httpx2.post(f"{address}{path}", content=body, headers=headers, timeout=60)
+
+
+def running(address):
+    return httpx2.get(f"{address}/health").json()["members"]["large"]
+
+
+def until(condition, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+STRANGE = {
+    "nothing": (b"", 400),
+    "no JSON": (b"{", 400),
+    "a list": (b"[]", 400),
+    "a number": (b"1", 400),
+    "bad UTF-8": (b'{"model": "\xff"}', 400),
+    "half a character": (b'{"model": "\\ud800"}', 400),
+    "not a number": (b'{"temperature": NaN}', 400),
+    "infinity": (b'{"temperature": -Infinity}', 400),
+    "deep": (b"[" * 200_000 + b"]" * 200_000, 400),
+    "deep objects": (b'{"a":' * 100_000, 400),
+    "thousands of digits": (b'{"seed": ' + b"9" * 5000 + b"}", 400),
+    "a large exponent": (b'{"model": "large", "temperature": 1e999, "messages": []}', 400),
+    "two megabytes": (b'{"model": "' + b"a" * (2 << 20) + b'"}', 413),
+    "a null byte": (json.dumps(SAY | {"model": "\0"}).encode(), 404),
+}
+
+
+@pytest.mark.parametrize(("body", "status"), STRANGE.values(), ids=STRANGE)
+def test_strange_bodies(address, body, status):
+    reply = post(address, body)
+    assert reply.status_code == status, reply.text
+    assert reply.json()["error"]["message"]
+
+
+def test_other_kinds_of_content_paths_and_methods(address):
+    body = json.dumps(SAY).encode()
+    assert post(address, body, {"Content-Type": "text/plain"}).status_code == 415
+    assert post(address, body, {"Content-Type": "application/json; charset=utf-8"}).status_code == 200
+    for reply, status in (
+        (httpx2.get(f"{address}/v1/chat/completions"), 405),
+        (httpx2.get(f"{address}/v1/nothing"), 404),
+        (httpx2.get(f"{address}/../etc/passwd"), 404),
+        (httpx2.get(f"{address}/v1/models/huge"), 404),
+    ):
+        assert reply.status_code == status
+        assert reply.json()["error"]["message"]
+
+
+def test_other_names_are_not_ours(address):
+    for host, status in (("evil.example", 421), ("evil.example:8000", 421), ("localhost:1", 200), ("[::1]:1", 200)):
+        assert httpx2.get(f"{address}/health", headers={"Host": host}).status_code == status
+    reply = httpx2.get(f"{address}/v1/models", headers={"Origin": "http://evil.example"})
+    assert not [name for name in reply.headers if name.startswith("access-control")]
+
+
+def test_large_heads_are_refused(address):
+    reply = httpx2.get(f"{address}/health", headers={"X-Large": "a" * (1 << 15)})
+    assert reply.status_code in (400, 431)  # as it came in pieces, or at once
+
+
+def test_who_goes_away_frees_the_place(address):
+    with ThreadPoolExecutor(4) as pool:
+
+        def asked_and_left(seed):
+            chance = random.Random(seed)
+            with httpx2.stream("POST", f"{address}/v1/chat/completions", json=ENDLESS, timeout=60) as reply:
+                for number, _ in enumerate(reply.iter_lines()):
+                    if number > chance.randrange(1, 30):
+                        break
+
+        list(pool.map(asked_and_left, range(40)))
+    begun = time.monotonic()
+    until(lambda: (running(address)["running"], running(address)["waiting"]) == (0, 0))
+    assert time.monotonic() - begun < 0.3  # two looks at the state included
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.post(f"{address}/v1/chat/completions", json=ENDLESS | {"stream": False}, timeout=0.3)
+    until(lambda: running(address)["running"] == 0)
+
+
+def test_a_full_queue_says_when_to_come_again(address):
+    with ThreadPoolExecutor(40) as pool:
+        asked = ENDLESS | {"stream": False, "max_tokens": 900}
+        replies = list(
+            pool.map(lambda _: httpx2.post(f"{address}/v1/chat/completions", json=asked, timeout=60), range(40))
+        )
+    found = {reply.status_code for reply in replies}
+    assert found == {200, 429}
+    refused = next(reply for reply in replies if reply.status_code == 429)
+    assert refused.headers["retry-after"] == "1"
+    assert refused.json()["error"]["code"] == "queue_full"
+
+
+def test_slow_clients_are_dropped_and_block_nobody(address):
+    host, port = re.fullmatch(r"http://(.*):(\d+)", address).groups()
+    heads = [b"GET /health HTTP/1.1\r\nHost: localhost\r\n", b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"]
+    heads[1] += b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{"
+    silent = [socket.create_connection((host, int(port))) for _ in range(300)]
+    for number, connection in enumerate(silent):
+        connection.sendall(heads[number % 2])
+    begun = time.monotonic()
+    delays = []
+    with httpx2.Client() as client:
+        said = client.post(f"{address}/v1/chat/completions", json=SAY | {"max_tokens": 5}, timeout=10)
+        assert said.status_code == 200
+        for _ in range(20):
+            at = time.monotonic()
+            client.get(f"{address}/health")
+            delays.append(time.monotonic() - at)
+    assert statistics.median(delays) < 0.1
+    for connection in silent:
+        connection.settimeout(12)
+        try:
+            assert not connection.recv(1000)
+        except ConnectionResetError:
+            pass
+        connection.close()
+    assert time.monotonic() - begun < 12
+
+
+def test_ten_thousand_bytes_changed_at_random(address):
+    """A smaller number of them here; `benchmarks/serve.py` sends ten thousand."""
+    chance = random.Random(1)
+    whole = json.dumps(SAY | {"max_tokens": 2, "temperature": 0.5, "stop": ["a"], "stream": False}).encode()
+    with httpx2.Client() as client:
+        for _ in range(300):
+            body = bytearray(whole)
+            for _ in range(chance.randint(1, 6)):
+                body[chance.randrange(len(body))] = chance.randrange(256)
+            reply = client.post(f"{address}/v1/chat/completions", content=bytes(body), headers=JSON, timeout=30)
+            assert reply.status_code < 500, (bytes(body), reply.text)
+
+
+def test_requests_made_from_the_description(address):
+    schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
+    found = set()
+    for operation in schema.get_all_operations():
+        found |= _statuses(operation.ok().as_strategy(), address)
+    assert found <= {200, 400, 404, 415, 429}
+    assert 400 in found
+
+
+def _statuses(case_of, address):
+    found = set()
+
+    @given(case=case_of)
+    @settings(max_examples=60, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    def send(case):
+        found.add(case.call(base_url=address).status_code)
+
+    send()
+    return found
+
+
+def test_a_key_is_asked_for_everywhere_but_at_the_door(folder):
+    with serving(folder / "small", MINIKIN_API_KEY="secret") as (address, _):
+        for path, status in (("/health", 200), ("/", 200), ("/page.js", 200), ("/metrics", 401), ("/v1/models", 401)):
+            assert httpx2.get(f"{address}{path}").status_code == status
+        for key, status in (("secret", 200), ("secre", 401), ("none", 401), ("sécret", 401)):
+            headers = {"Authorization": f"Bearer {key}".encode()}
+            assert httpx2.get(f"{address}/v1/models", headers=headers).status_code == status
+        refused = httpx2.post(f"{address}/v1/chat/completions", json=SAY).json()["error"]
+        assert refused["type"] == "authentication_error"
+
+
+def test_what_is_being_said_is_said_to_its_end(folder):
+    with serving(folder / "small") as (address, process):
+        heard, begun = [], threading.Event()
+
+        def listen():
+            asked = ENDLESS | {"model": "small", "max_tokens": 600}
+            with httpx2.stream("POST", f"{address}/v1/chat/completions", json=asked, timeout=60) as reply:
+                for line in reply.iter_lines():
+                    heard.append(line)
+                    begun.set()
+
+        listener = threading.Thread(target=listen)
+        listener.start()
+        assert begun.wait(10)
+        process.send_signal(signal.SIGTERM)
+        listener.join(30)
+        assert heard[-2:] == ["data: [DONE]", ""] or heard[-1] == "data: [DONE]"
+        assert process.wait(30) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+
+
+def refused(*words):
+    run = subprocess.run([sys.executable, "-m", "minikin", "serve", *map(str, words)], capture_output=True, text=True)
+    assert run.returncode == 1
+    assert run.stderr.count("\n") == 1, run.stderr
+    return run.stderr
+
+
+def test_what_cannot_be_served_is_one_line(folder, tmp_path):
+    assert "holds no member" in refused(tmp_path)
+    assert "others could ask without a key" in refused(folder, "--host", "0.0.0.0")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert "choose another: --port" in refused(folder, "--port", taken.getsockname()[1])
+    (tmp_path / "broken").mkdir()
+    for name in os.listdir(folder / "small"):
+        if name.endswith(".json"):
+            (tmp_path / "broken" / name).write_bytes((folder / "small" / name).read_bytes())
+    assert "model.safetensors" in refused(tmp_path / "broken", "--engine", "torch")
