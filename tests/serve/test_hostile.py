@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import httpx2
 import pytest
@@ -123,10 +124,8 @@ def test_who_goes_away_frees_the_place(address):
 
 def test_a_full_queue_says_when_to_come_again(address):
     with ThreadPoolExecutor(40) as pool:
-        asked = ENDLESS | {"stream": False, "max_tokens": 900}
-        replies = list(
-            pool.map(lambda _: httpx2.post(f"{address}/v1/chat/completions", json=asked, timeout=60), range(40))
-        )
+        asked = json.dumps(ENDLESS | {"stream": False, "max_tokens": 900}).encode()
+        replies = list(pool.map(lambda _: post(address, asked), range(40)))
     found = {reply.status_code for reply in replies}
     assert found == {200, 429}
     refused = next(reply for reply in replies if reply.status_code == 429)
@@ -153,10 +152,8 @@ def test_slow_clients_are_dropped_and_block_nobody(address):
     assert statistics.median(delays) < 0.1
     for connection in silent:
         connection.settimeout(12)
-        try:
+        with suppress(ConnectionResetError):
             assert not connection.recv(1000)
-        except ConnectionResetError:
-            pass
         connection.close()
     assert time.monotonic() - begun < 12
 
