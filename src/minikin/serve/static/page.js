@@ -113,7 +113,7 @@ async function answer(name, messages, into, signal) {
   box.append(said, told);
   into.append(box);
   let text = "";
-  let begun = 0;
+  const begun = performance.now();
   let tokens = 0;
   try {
     const reply = await fetch("v1/chat/completions", { method: "POST", headers: headers(), body: JSON.stringify(asking(name, messages)), signal });
@@ -122,16 +122,12 @@ async function answer(name, messages, into, signal) {
       if (event.error) throw new Error(event.error.message);
       const follow = near();
       const content = event.choices[0]?.delta.content;
-      if (content) {
-        begun ||= performance.now();
-        said.textContent = text += content;
-      }
+      if (content) said.textContent = text += content;
       if (event.usage) tokens = event.usage.completion_tokens;
       if (follow) $("talk").scrollTop = $("talk").scrollHeight;
     }
     const seconds = (performance.now() - begun) / 1000;
-    const speed = tokens > 1 && seconds > 0 ? ` · ${((tokens - 1) / seconds).toFixed(0)} tokens/s` : "";
-    told.textContent = `${name} · ${tokens} tokens${speed}`;
+    told.textContent = `${name} · ${tokens} tokens in ${seconds.toFixed(2)} s · ${(tokens / seconds).toFixed(0)} tokens/s`;
   } catch (error) {
     if (error.name === "AbortError") told.textContent = `${name} · stopped`;
     else {
@@ -171,6 +167,7 @@ function forget() {
   $("text").focus();
 }
 
+$("fields").addEventListener("submit", (event) => event.preventDefault());
 $("ask").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("text").value.trim();
