@@ -68,6 +68,8 @@ Out = Annotated[
     Path | None, typer.Option("--out", metavar="FOLDER", help="Where the family goes; families/NAME if not said.")
 ]
 Member = Annotated[Path, typer.Argument(metavar="MEMBER", help="A member's folder: families/village/nano")]
+Answering = Annotated[EngineName, typer.Option("--engine", help="auto is llama.cpp where it is installed and runs.")]
+FileKind = Annotated[str, typer.Option("--type", help="Of the GGUF file that llama.cpp runs: f32, f16, q8_0 or q4_0.")]
 Folder = Annotated[Path, typer.Argument(metavar="FAMILY", help="A built family's folder.")]
 
 
@@ -159,7 +161,7 @@ def gguf(
 
 @app.command()
 def chat(
-    member: Member,
+    folder: Annotated[Path, typer.Argument(metavar="MEMBER", help="A member's folder, or a family's.")],
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.0,
     top_p: Annotated[
         float | None, typer.Option(min=0.01, max=1, help="Share of the mass to sample from; 0.95 if not said.")
@@ -169,12 +171,16 @@ def chat(
     repetition_penalty: Annotated[float, typer.Option(min=0.01, help="Above 1, what was said is less likely.")] = 1.0,
     beams: Annotated[int, typer.Option(min=1, max=64, help="Answers to search side by side; shown when done.")] = 1,
     seed: Annotated[int, typer.Option(help="For sampling.")] = 1,
+    engine: Answering = EngineName.auto,
+    kind: FileKind = "q8_0",
 ) -> None:
-    """Talk to a member: translate this, summarize that, converse. Ctrl-D ends."""
+    """Talk to a member, or compare all: translate this, summarize that, converse. /help tells how, Ctrl-D ends."""
     _commands().chat(
-        member,
+        folder,
         seed,
         top_p,
+        engine.value,
+        kind.lower(),
         temperature=temperature,
         top_k=top_k,
         min_p=min_p,
@@ -196,8 +202,8 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option("--allow-host", metavar="NAME", help="A name by which clients know this server.")
     ] = None,
-    engine: Annotated[EngineName, typer.Option(help="auto is llama.cpp where it runs.")] = EngineName.auto,
-    kind: Annotated[str, typer.Option("--type", help="Of the GGUF file for llama.cpp: f16, q8_0 or q4_0.")] = "q8_0",
+    engine: Answering = EngineName.auto,
+    kind: FileKind = "q8_0",
     slots: Annotated[int, typer.Option(min=1, max=256, help="Answers of a member that are written at once.")] = 8,
     queue: Annotated[int, typer.Option(min=0, max=10_000, help="Questions to a member that may wait.")] = 64,
     threads: Annotated[int, typer.Option(min=0, max=1024, help="To compute with; 0 for all cores.")] = 0,

@@ -13,12 +13,17 @@ import torch
 from rich.console import Console
 
 from minikin.app.checked import check_table
+from minikin.app.engines import EngineName, opened
+from minikin.app.members import with_siblings
 from minikin.app.planned import plan_json, plan_table
+from minikin.app.speakers import Speakers
 from minikin.app.talk import talk
 from minikin.base.device import prepare_to_answer
 from minikin.base.errors import CheckpointError, DataError, Interrupted
 from minikin.base.files import read_json
 from minikin.base.log import Log
+from minikin.engine.asking import Engine
+from minikin.engine.beam_engine import BeamEngine
 from minikin.family.build import build as build_family
 from minikin.family.build import evaluate as evaluate_family
 from minikin.family.build import evaluate_on
@@ -115,11 +120,27 @@ def export_gguf(member: Path, kind: str, out: Path | None) -> None:
     sys.stdout.write(f"{exported.path} ({exported.bytes / 1e6:,.2f} MB)\n{exported.modelfile}\n")
 
 
-def chat(member: Path, seed: int, top_p: float | None, **settings: Any) -> None:
+def chat(folder: Path, seed: int, top_p: float | None, engine: EngineName, kind: str, **settings: Any) -> None:
     """`minikin chat`; settings are those of `Decoding`."""
     prepare_to_answer()
     mass = top_p or (_CHAT_TOP_P if settings["temperature"] else 1.0)
-    talk(member, Decoding(max_new_tokens=_LONGEST_ANSWER, top_p=mass, **settings), seed)
+    decoding = Decoding(max_new_tokens=_LONGEST_ANSWER, top_p=mass, **settings)
+    members, name = with_siblings(folder)
+
+    def answering(member: Path) -> Engine:
+        if decoding.num_beams > 1:
+            return BeamEngine(member, decoding.num_beams, decoding.length_penalty)
+        return opened(member, engine, kind, slots=1, queue=1, say=_complain)
+
+    speakers = Speakers(members, answering)
+    try:
+        talk(speakers, name, decoding, seed)
+    finally:
+        speakers.close()
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 @contextmanager

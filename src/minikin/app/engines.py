@@ -14,6 +14,7 @@ from minikin.family.quantizing import weights_of_kind
 from minikin.model.shards import weight_files
 from minikin.ship.gguf import export, file_of
 from minikin.ship.llamacpp import llama_cpp
+from minikin.ship.types import known
 
 EngineName = Literal["auto", "torch", "llama.cpp"]
 
@@ -22,6 +23,7 @@ def opened(
     member: Path, wanted: EngineName, kind: str, *, slots: int, queue: int, say: Callable[[str], None]
 ) -> Engine:
     """An engine for a member; "auto" says why it is not llama.cpp. Raises MinikinError if what is wanted cannot be."""
+    known(kind)
     if wanted != "torch":
         try:
             llama_cpp()

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minikin.app.engines import EngineName, opened
+from minikin.app.members import members_of
 from minikin.base.device import prepare_to_answer
-from minikin.base.errors import CheckpointError, EngineError
-from minikin.base.files import read_json
-from minikin.family.results import RECIPE
-from minikin.model.checkpoint import CONFIG
+from minikin.base.errors import EngineError
 from minikin.serve.house import House, Served
 from minikin.serve.server import LOOPBACK, bound
 from minikin.serve.server import serve as serve_house
@@ -38,7 +36,7 @@ def serve(
         raise EngineError(
             f"--host {host}: others could ask without a key; give one with --api-key or {_KEY}, or stay on 127.0.0.1"
         )
-    members = _members(family)
+    members = members_of(family)
     listening = bound(host, port)  # before the members are read, which may take long
     prepare_to_answer(threads or None)
     house = House([_served(member, engine, kind, slots, queue) for member in members])
@@ -51,17 +49,6 @@ def serve(
         _say(f"{told}\nserving at {address} (a page to try it) and {address}/v1 (the OpenAI API); Ctrl-C ends")
 
     serve_house(house, listening, {*LOOPBACK, host.lower(), *(name.lower() for name in names)}, key, ready)
-
-
-def _members(family: Path) -> list[Path]:
-    """A family's members in the recipe's order, or all in a folder; or the one member that a folder is."""
-    if (family / CONFIG).is_file():
-        return [family]
-    if (family / RECIPE).is_file():
-        return [family / name for name in read_json(family / RECIPE)["member"]]
-    if found := sorted(path.parent for path in family.glob(f"*/{CONFIG}")):
-        return found
-    raise CheckpointError(f"{family}: holds no member; name a built family such as families/village")
 
 
 def _served(member: Path, engine: EngineName, kind: str, slots: int, queue: int) -> Served:

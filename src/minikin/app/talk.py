@@ -1,51 +1,140 @@
-"""A plain conversation in the terminal: a line in, an answer streamed out."""
+"""A conversation in the terminal: lines in, an answer streamed out, and a few commands."""
 
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import final
 
-import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from minikin.base.errors import CheckpointError
-from minikin.model.checkpoint import load
-from minikin.model.decoder import Decoder
-from minikin.model.decoding import Decoding, adjuster, chooser, decode
-from minikin.model.generate import stream
-from minikin.text.chat import Message, encode_prompt
-from minikin.text.tokenizer import Tokenizer
+from minikin.app.speakers import Speakers
+from minikin.base.errors import AskError
+from minikin.model.decoding import Decoding
+from minikin.text.chat import Message
 
-_GREETING = """\
-Ask in one line. "Translate to German: …", "Translate to English: …" and
-"Summarize: …" stand alone; anything else goes on with the conversation.
-/reset forgets it, Ctrl-C stops an answer, Ctrl-D ends.
+_HELP = """\
+Ask in a line; one that ends with \\ goes on in the next. "Translate to German: …", "Translate to English: …" and
+"Summarize: …" stand alone, anything else goes on with the conversation. Ctrl-C stops an answer, Ctrl-D ends.
+
+/member NAME     talk to another member: {names}
+/compare [TEXT]  ask all members the same, side by side; without a text, the last question again
+/system [TEXT]   tell members who they are; without a text, nothing
+/reset           forget the conversation
+/help            this
 """
+_ALONE = ("Translate to ", "Summarize: ")
 
 
-def talk(folder: Path, decoding: Decoding, seed: int) -> None:
+@final
+@dataclass(kw_only=True)
+class Talk:
+    """One conversation; `name` is the member that answers."""
+
+    speakers: Speakers
+    name: str
+    decoding: Decoding
+    seed: int
+    history: list[Message] = field(default_factory=list[Message])
+    system: str = ""
+
+    def take(self, line: str) -> None:
+        """Answer a line, or do what it commands."""
+        word, _, rest = line.partition(" ")
+        commands: dict[str, Callable[[str], None]] = {
+            "/reset": self._reset,
+            "/member": self._member,
+            "/compare": self._compare,
+            "/system": self._system,
+            "/help": self._help,
+        }
+        if word in commands:
+            commands[word](rest.strip())
+        elif word.startswith("/"):
+            _note(f"{word} is no command; there are {', '.join(commands)}")
+        else:
+            self._answer(line)
+
+    def _answer(self, line: str) -> None:
+        asked = self._asked(line)
+        try:
+            spoken = self.speakers.speak(self.name, asked, self.decoding, self.seed + len(asked), _write)
+        except AskError as error:
+            _note(f"{error}; or /reset to begin anew")
+            sys.stdout.write("\n")
+            return
+        _write("\n")
+        if sys.stdout.isatty():
+            _note(f"{self.name} · {spoken}")
+        self.history = [
+            *self.history,
+            Message(role="user", content=line),
+            Message(role="assistant", content=spoken.text),
+        ]
+
+    def _asked(self, line: str) -> list[Message]:
+        """What a member is told: who it is, what was said, and the line."""
+        if line.startswith(_ALONE):
+            self.history = []
+        told = [Message(role="system", content=self.system)] if self.system else []
+        return [*told, *self.history, Message(role="user", content=line)]
+
+    def _compare(self, text: str) -> None:
+        questions = [message.content for message in self.history if message.role == "user"]
+        if not (text or questions):
+            _note("nothing was asked yet; /compare TEXT")
+            return
+        if not text:
+            text, self.history = questions[-1], self.history[:-2]
+        asked, table = self._asked(text), Table(expand=True)
+        row, times = [], []
+        for name in self.speakers.names:
+            try:
+                spoken = self.speakers.speak(name, asked, self.decoding, self.seed + len(asked), lambda _: None)
+            except AskError as error:
+                _note(str(error))
+                return
+            table.add_column(name, ratio=1)
+            row.append(Text(spoken.text))
+            times.append(Text(str(spoken), style="dim"))
+        table.add_row(*row)
+        table.add_row(*times)
+        (Console() if sys.stdout.isatty() else Console(width=100)).print(table)
+
+    def _member(self, name: str) -> None:
+        if name not in self.speakers.names:
+            _note(f"{name or 'nobody'} is no member here; there are {', '.join(self.speakers.names)}")
+            return
+        self.name = name
+
+    def _system(self, text: str) -> None:
+        self.system, self.history = text, []
+
+    def _reset(self, _: str) -> None:
+        self.history = []
+
+    def _help(self, _: str) -> None:
+        _note(_HELP.format(names=", ".join(self.speakers.names)).rstrip())
+
+
+def talk(speakers: Speakers, name: str, decoding: Decoding, seed: int) -> None:
     """Converse until the input ends; a pipe's lines are answered one by one, without prompts."""
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder}: no such folder; name a member's folder such as families/village/nano")
-    decoder, tokenizer = load(folder).eval(), Tokenizer.load(folder)
-    generator = torch.Generator().manual_seed(seed)
-    if sys.stdin.isatty():
-        sys.stderr.write(_GREETING)
+    engine, _ = speakers.engine(name)  # what is wrong with it is told at once
+    talking = Talk(speakers=speakers, name=name, decoding=decoding, seed=seed)
     sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
-    history: list[Message] = []
-    for line in _lines():
-        if line == "/reset" or line.startswith(("Translate to ", "Summarize: ")):
-            history = []
-        if line == "/reset":
-            continue
-        history.append(Message(role="user", content=line))
-        answer = _say(decoder, tokenizer, history, decoding, generator)
-        history.append(Message(role="assistant", content=answer))
+    if sys.stdin.isatty():
+        _note(f"You talk to {name} ({engine.name}); /help tells how.")
+    for line in _lines(talking):
+        talking.take(line)
 
 
-def _lines() -> Iterator[str]:
+def _lines(talking: Talk) -> Iterator[str]:
+    """Lines that say something, each with those that it goes on in."""
+    before = ""
     while True:
         if sys.stdin.isatty():
-            sys.stderr.write("› ")
+            sys.stderr.write("… " if before else f"{talking.name} › ")
             sys.stderr.flush()
         try:
             line = sys.stdin.readline()
@@ -54,45 +143,17 @@ def _lines() -> Iterator[str]:
             return
         if not line:
             return
-        if line.strip():
+        line = before + line.rstrip("\n")
+        before = line[:-1] + "\n" if line.endswith("\\") else ""
+        if not before and line.strip():
             yield line.strip()
 
 
-def _say(
-    decoder: Decoder, tokenizer: Tokenizer, history: list[Message], decoding: Decoding, generator: torch.Generator
-) -> str:
-    """Print an answer while it is made, or when its search is done; Ctrl-C ends it early."""
-    prompt = encode_prompt(tokenizer, history)
-    room = decoder.config.max_position_embeddings - len(prompt)
-    if room < 1:
-        sys.stderr.write(f"the conversation is {-room} tokens too long for this member; /reset to begin anew\n")
-        return ""
-    decoding = replace(decoding, max_new_tokens=min(room, decoding.max_new_tokens))
-    shown = ""
-    try:
-        for said in _growing(decoder, prompt, decoding, generator):
-            text = tokenizer.decode(said)
-            # a character whose bytes are not all there yet ends in a replacement mark
-            if not text.endswith("\ufffd"):
-                sys.stdout.write(text[len(shown) :])
-                sys.stdout.flush()
-                shown = text
-    except KeyboardInterrupt:
-        sys.stderr.write(" …stopped")
-    sys.stdout.write("\n")
+def _write(text: str) -> None:
+    sys.stdout.write(text)
     sys.stdout.flush()
-    return shown
 
 
-def _growing(
-    decoder: Decoder, prompt: list[int], decoding: Decoding, generator: torch.Generator
-) -> Iterator[list[int]]:
-    """An answer as far as it is known, again and again; beams tell only the whole one."""
-    if decoding.num_beams > 1:
-        yield decode(decoder, [prompt], decoding, generator)[0]
-        return
-    said: list[int] = []
-    longest = decoding.max_new_tokens
-    for column in stream(decoder, [prompt], longest, chooser(decoding, generator), adjuster(decoding)):
-        said.append(column[0][1])
-        yield said
+def _note(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,57 @@
+"""Beam search as an engine: one answer after the other, each told as a whole."""
+
+from pathlib import Path
+from threading import Lock, Thread
+from typing import final
+
+import torch
+
+from minikin.engine.asking import Ask, Ended, Listener, Load, Ticket, Token, fitting
+from minikin.engine.speech import Speech
+from minikin.model.beam import beam_search
+from minikin.model.checkpoint import load
+from minikin.model.repeats import repeats_adjusted
+from minikin.text.tokenizer import Tokenizer
+
+
+@final
+class BeamEngine:
+    """One member, searched with `beams` answers side by side; of what else an ask says, repetition is minded."""
+
+    name = "torch, beams"
+
+    def __init__(self, folder: Path, beams: int, length_penalty: float = 1.0) -> None:
+        self._decoder, self._tokenizer = load(folder).eval(), Tokenizer.load(folder)
+        self._beams, self._length_penalty, self._one = beams, length_penalty, Lock()
+        self.context = self._decoder.config.max_position_embeddings
+
+    def ask(self, ask: Ask, listener: Listener) -> Ticket:
+        """Begin to answer; raises AskError if it cannot be answered. A search that has begun is not broken off."""
+        ask = fitting(ask, self.context, self._decoder.config.vocab_size)
+        Thread(target=self._search, args=(ask, listener), daemon=True).start()
+        return Ticket(cancel=lambda: None)
+
+    def load(self) -> Load:
+        """How busy it is now."""
+        return Load(running=int(self._one.locked()), waiting=0, slots=1)
+
+    def close(self) -> None:
+        """Wait for the answer that is being searched."""
+        with self._one:
+            pass
+
+    @torch.inference_mode()
+    def _search(self, ask: Ask, listener: Listener) -> None:
+        adjust, speech = repeats_adjusted(ask.repetition_penalty, 0), Speech(self._tokenizer)
+        try:
+            with self._one:
+                (found,) = beam_search(
+                    self._decoder, [ask.prompt], ask.max_tokens, self._beams, self._length_penalty, adjust
+                )
+        except Exception as error:  # noqa: BLE001  whatever it was, nobody must wait for it
+            listener(Ended(reason="failed", problem=" ".join(str(error).split()) or repr(error)))
+            return
+        for token in found:
+            listener(Token(id=token, text=speech.more(token)))
+        reason = "length" if len(found) >= ask.max_tokens else "stop"
+        listener(Ended(reason=reason, tokens=len(found), text=speech.rest()))
