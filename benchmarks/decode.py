@@ -1,0 +1,164 @@
+"""Claim: members answer as fast as llama.cpp runs them, and PyTorch alone within three times of that.
+
+    python benchmarks/decode.py MEMBER… [--threads N]
+
+Every engine answers in a process of its own, one after the other, with the same prompts: `torch` and `llama.cpp`
+through our interface, `llama.cpp alone` as it times itself, Transformers' `generate`. Told are tokens/s of reading 512
+tokens and of writing 128 (fastest of five), the seconds from the process's start to its first token, and the peak
+memory of the process and what it started. The bound is what the memory allows: the bytes of all multiplied weights are
+read for every token.
+"""
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from queue import Queue
+
+import psutil
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from minikin.app.engines import gguf_file, opened
+from minikin.base.device import prepare_to_answer
+from minikin.base.memory import peak_bytes
+from minikin.engine.asking import Ask, Ended, Engine, Token
+from minikin.model.checkpoint import load, read_config
+from minikin.ship.llamacpp import LlamaCpp
+from minikin.ship.types import KINDS, stored_bytes, stored_type
+
+_READ, _WRITTEN, _RUNS = 512, 128, 5
+_ENGINES = ("torch", "transformers", "llama.cpp f16", "llama.cpp q8_0", "llama.cpp q4_0", "alone q8_0", "alone q4_0")
+_BANDWIDTH = 1 << 28  # floats that are read to see how fast that is
+
+
+def main() -> None:
+    """All members with all engines."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("members", nargs="+", type=Path)
+    asked.add_argument("--threads", type=int, default=2)
+    asked.add_argument("--one", choices=_ENGINES)
+    asked.add_argument("--since", type=float)
+    given = asked.parse_args()
+    if given.one:
+        print(json.dumps(_measured(given.members[0], given.one, given.threads, given.since)))
+        return
+    speed = _bandwidth(given.threads)
+    for member in given.members:
+        table = Table(title=f"{member}: {given.threads} threads; memory is read at {speed / 1e9:.1f} GB/s")
+        for heading in ("engine", "read, tokens/s", "write, tokens/s", "of the bound", "first token, s", "peak, MB"):
+            table.add_column(heading, justify="left" if heading == "engine" else "right")
+        for engine in _ENGINES:
+            found = _in_process(member, engine, given.threads)
+            bound = speed / _multiplied_bytes(member, engine)
+            told = (f"{found['read']:,.0f}", f"{found['written']:,.0f}", f"{100 * found['written'] / bound:.1f} %")
+            table.add_row(engine, *told, f"{found['first']:.2f}", f"{found['peak'] / 1e6:,.0f}")
+        Console(width=110).print(table)
+
+
+def _in_process(member: Path, engine: str, threads: int) -> dict[str, float]:
+    command = [sys.executable, __file__, str(member), "--one", engine, "--threads", str(threads)]
+    run = subprocess.run([*command, "--since", str(time.time())], capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise SystemExit(f"{engine}: {run.stderr.strip().splitlines()[-1]}")
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+def _measured(member: Path, name: str, threads: int, since: float) -> dict[str, float]:
+    prepare_to_answer(threads)
+    kind, _, bits = name.partition(" ")
+    if kind == "alone":
+        return _alone(member, bits, threads, since)
+    if kind == "transformers":
+        return _in_transformers(member, since)
+    engine = opened(member, kind, bits or "q8_0", slots=1, queue=1, say=lambda _: None)
+    ends = dict.fromkeys(read_config(member).eos_token_ids, -100.0)
+    try:
+        _first, _ = _timed(engine, Ask(prompt=_prompt(member, 16), max_tokens=1))
+        first = time.time() - since
+        reading = min(_timed(engine, Ask(prompt=_prompt(member, _READ, run), max_tokens=1))[0] for run in range(_RUNS))
+        asks = [Ask(prompt=_prompt(member, 16, run), max_tokens=_WRITTEN, logit_bias=ends) for run in range(_RUNS)]
+        writing = min(rest for _, rest in (_timed(engine, ask) for ask in asks))
+        return {"read": _READ / reading, "written": (_WRITTEN - 1) / writing, "first": first, "peak": _peak()}
+    finally:
+        engine.close()
+
+
+def _timed(engine: Engine, ask: Ask) -> tuple[float, float]:
+    """Seconds to the first token, and from there to the last."""
+    said, begun, times = Queue[Token | Ended](), time.perf_counter(), []
+    engine.ask(ask, said.put)
+    while isinstance(said.get(), Token):
+        times.append(time.perf_counter())
+    return times[0] - begun, times[-1] - times[0]
+
+
+def _alone(member: Path, kind: str, threads: int, since: float) -> dict[str, float]:
+    with LlamaCpp(gguf_file(member, kind), threads=threads, context=_READ + _WRITTEN + 8) as engine:
+        engine._complete(_prompt(member, 16), 1, {})
+        first = time.time() - since
+        told = [engine._complete(_prompt(member, _READ, run), 1, {})["timings"] for run in range(_RUNS)]
+        more = {"ignore_eos": True}
+        said = [engine._complete(_prompt(member, 16, run), _WRITTEN, more)["timings"] for run in range(_RUNS)]
+    fastest = max(each["prompt_per_second"] for each in told), max(each["predicted_per_second"] for each in said)
+    return {"read": fastest[0], "written": fastest[1], "first": first, "peak": _peak()}
+
+
+def _in_transformers(member: Path, since: float) -> dict[str, float]:
+    model = importlib.import_module("transformers").AutoModelForCausalLM.from_pretrained(member)
+
+    def seconds(prompt: tuple[int, ...], count: int) -> float:
+        begun = time.perf_counter()
+        tokens = torch.tensor([prompt])
+        model.generate(
+            tokens, attention_mask=torch.ones_like(tokens), min_new_tokens=count, max_new_tokens=count, do_sample=False
+        )
+        return time.perf_counter() - begun
+
+    seconds(_prompt(member, 16), 1)
+    first = time.time() - since
+    reading = min(seconds(_prompt(member, _READ, run), 1) for run in range(_RUNS))
+    short = min(seconds(_prompt(member, 16, run), 1) for run in range(_RUNS))
+    writing = min(seconds(_prompt(member, 16, run), _WRITTEN) for run in range(_RUNS)) - short
+    return {"read": _READ / reading, "written": (_WRITTEN - 1) / writing, "first": first, "peak": _peak()}
+
+
+def _prompt(member: Path, length: int, seed: int = 0) -> tuple[int, ...]:
+    drawn = torch.Generator().manual_seed(seed)
+    return tuple(torch.randint(300, read_config(member).vocab_size, (length,), generator=drawn).tolist())
+
+
+def _peak() -> float:
+    """Of this process, and what those that it started hold now."""
+    return peak_bytes() + sum(child.memory_info().rss for child in psutil.Process().children())
+
+
+def _bandwidth(threads: int) -> float:
+    """Bytes a second that a sum over a large tensor reads."""
+    torch.set_num_threads(threads)
+    large = torch.ones(_BANDWIDTH)
+    times = []
+    for _ in range(_RUNS):
+        begun = time.perf_counter()
+        large.sum()
+        times.append(time.perf_counter() - begun)
+    return 4 * _BANDWIDTH / min(times)
+
+
+def _multiplied_bytes(member: Path, engine: str) -> int:
+    """What is read for every token: all but the tables, as wide as the engine holds them."""
+    kind = engine.rpartition(" ")[2]
+    found = 0
+    for name, tensor in load(member).state_dict().items():
+        if "embed_tokens_per_layer" not in name:
+            type_ = stored_type(name, tensor.shape, kind) if kind in KINDS else None
+            found += stored_bytes(tensor.shape, type_) if type_ else tensor.numel() * tensor.element_size()
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""Claim: no request makes the server fail or hang.
+
+    python benchmarks/serve_fuzz.py MEMBER [--requests 10000] [--engine NAME] [--threads N]
+
+So many requests made from its own description (schemathesis), as many with bytes of a good one changed, while its
+health is asked for.
+"""
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from serving import Health, arguments, body, memory, served
+
+_PATIENCE = 60  # seconds until a request counts as hung
+
+
+def main() -> None:
+    """Both kinds of requests."""
+    asked = arguments()
+    asked.add_argument("--requests", type=int, default=10_000)
+    told = asked.parse_args()
+    with served(told) as (address, process):
+        before = memory(process)
+        with Health(address) as health:
+            described = _described(address, told.requests)
+            changed = _changed(address, told.member, told.requests)
+        print(f"made from the description, by status: {dict(described)}")
+        print(f"with bytes changed, by status: {dict(changed)}")
+        print(f"health p99 {1000 * health.p99:.0f} ms; memory {before:.0f} → {memory(process):.0f} MB")
+
+
+def _described(address: str, count: int) -> Counter[int]:
+    found = Counter[int]()
+    operations = [one.ok() for one in schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations()]
+    for operation in operations:
+        _send(operation.as_strategy(), address, -(-count // len(operations)), found)
+    return found
+
+
+def _send(cases: Any, address: str, count: int, found: Counter[int]) -> None:
+    @given(case=cases)
+    @settings(max_examples=count, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    def send(case: Any) -> None:
+        found[case.call(base_url=address, timeout=_PATIENCE).status_code] += 1
+
+    send()
+
+
+def _changed(address: str, member: Path, count: int) -> Counter[int]:
+    found, chance = Counter[int](), random.Random(1)
+    whole = json.dumps(body(member, "Hello", 4, stop=["a"], seed=1, stream=False)).encode()
+    headers = {"Content-Type": "application/json"}
+    with httpx2.Client(timeout=_PATIENCE) as client:
+        for _ in range(count):
+            content = bytearray(whole)
+            for _ in range(chance.randint(1, 8)):
+                content[chance.randrange(len(content))] = chance.randrange(256)
+            reply = client.post(f"{address}/v1/chat/completions", content=bytes(content), headers=headers)
+            found[reply.status_code] += 1
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""What the benchmarks of the server share: a server in a process of its own, and clients that cost little.
+
+All clients are one process, on the same cores as the server. `--engine torch` or `llama.cpp` and `--threads N` choose
+how it answers.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+
+QUESTIONS = (
+    "Translate to German: Tomorrow Otto will give three blue hats to Jakob.",
+    "Good morning, I need a lamp.",
+    "Summarize: Maria was there too. Nobody was in a hurry. There was a lot going on in the shop last night.",
+)
+ENDLESS = {"logit_bias": {"1": -100, "5": -100}}  # no end token: an answer goes on to its limit
+_ASKING = """\
+import httpx2, sys, time
+client = httpx2.Client(timeout=30)
+try:
+    while True:
+        begun = time.monotonic()
+        client.get(sys.argv[1])
+        print(time.monotonic() - begun, flush=True)
+        time.sleep(0.1)
+except KeyboardInterrupt:
+    pass
+"""
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What every one of them takes."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("member", type=Path, help="a member's folder, such as families/village/nano")
+    asked.add_argument("--engine", default="auto")
+    asked.add_argument("--threads", type=int, default=2)
+    return asked
+
+
+@contextlib.contextmanager
+def served(asked: argparse.Namespace, slots: int = 8, queue: int = 64) -> Iterator[tuple[str, psutil.Process]]:
+    """The address of a running server, and its process."""
+    words = ["serve", str(asked.member), "--port", "0", "--engine", asked.engine]
+    words += ["--threads", str(asked.threads), "--slots", str(slots), "--queue", str(queue)]
+    process = subprocess.Popen([sys.executable, "-m", "minikin", *words], stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    found = next((found for line in process.stderr if (found := re.search(r"serving at (http\S+)", line))), None)
+    if found is None:
+        raise SystemExit("the server did not start")
+    try:
+        yield found.group(1), psutil.Process(process.pid)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def body(member: Path, question: str, most: int, **more: Any) -> dict[str, Any]:
+    """A question whose answer is streamed."""
+    messages = [{"role": "user", "content": question}]
+    told = {"model": member.resolve().name, "messages": messages, "stream": True, "max_tokens": most, "temperature": 0}
+    return told | more
+
+
+async def events(address: str, asked: dict[str, Any], key: str = "") -> AsyncGenerator[Any, None]:
+    """The events of a streamed answer, over a connection of its own; raises ValueError if it is refused."""
+    where = urlsplit(address)
+    reader, writer = await asyncio.open_connection(where.hostname, where.port)
+    try:
+        content = json.dumps(asked).encode()
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+        head += f"Content-Type: application/json\r\nConnection: close\r\nContent-Length: {len(content)}\r\n\r\n"
+        writer.write(head.encode() + content)
+        status = await reader.readline()
+        if b" 200 " not in status:
+            raise ValueError(status.decode(errors="replace").strip() or "nothing was answered")
+        while line := await reader.readline():
+            if line.startswith(b"data: ") and not line.startswith(b"data: [DONE]"):
+                yield json.loads(line[6:])
+    finally:
+        writer.close()
+
+
+def text_of(event: Any) -> str:
+    """What an event says."""
+    return (event["choices"][0]["delta"].get("content") or "") if event.get("choices") else ""
+
+
+def memory(process: psutil.Process) -> float:
+    """Megabytes of a process and of those that it started."""
+    return sum(each.memory_info().rss for each in (process, *process.children())) / 1e6
+
+
+class Health:
+    """Asks how the server fares, ten times a second, from a process of its own; `p99` in seconds once it is over."""
+
+    def __init__(self, address: str) -> None:
+        self._address, self.p99 = address, float("nan")
+
+    def __enter__(self) -> "Health":
+        command = [sys.executable, "-c", _ASKING, f"{self._address}/health"]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGINT)
+        times = sorted(map(float, self._process.communicate()[0].split()))
+        self.p99 = times[int(0.99 * (len(times) - 1))]
