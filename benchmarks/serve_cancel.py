@@ -24,9 +24,8 @@ def main() -> None:
     with served(asked, slots=32) as (address, _):
         changed, seconds = asyncio.run(_run(address, asked.member))
     others = _STREAMS // _TOGETHER * len(QUESTIONS)
-    print(
-        f"{_STREAMS} streams left; {changed} of {others} other answers changed; all free {1000 * seconds:.0f} ms after the last"
-    )
+    print(f"{_STREAMS} streams left, all places free {1000 * seconds:.0f} ms after the last")
+    print(f"{changed} of {others} answers beside them changed")
 
 
 async def _run(address: str, member: Path) -> tuple[int, float]:

@@ -27,9 +27,7 @@ def main() -> None:
                 sizes.append(memory(process))
     late = sizes[len(sizes) // 4 :]
     slope = statistics.linear_regression(range(len(late)), late).slope / _EVERY * 10_000
-    print(
-        f"memory {sizes[0]:.1f} → {sizes[-1]:.1f} MB; {slope:+.2f} MB in 10,000 requests after the first {given.requests // 4}"
-    )
+    print(f"memory {sizes[0]:.1f} → {sizes[-1]:.1f} MB, {slope:+.2f} MB in 10,000 requests but for the first quarter")
 
 
 if __name__ == "__main__":
