@@ -1,7 +1,9 @@
 """A conversation in the terminal: lines in, an answer streamed out, and a few commands."""
 
+import importlib
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import final
 
@@ -15,8 +17,9 @@ from minikin.model.decoding import Decoding
 from minikin.text.chat import Message
 
 _HELP = """\
-Ask in a line; one that ends with \\ goes on in the next. "Translate to German: …", "Translate to English: …" and
-"Summarize: …" stand alone, anything else goes on with the conversation. Ctrl-C stops an answer, Ctrl-D ends.
+Ask in a line; one that ends with \\ goes on in the next. Ctrl-C stops an answer, Ctrl-D ends.
+"Translate to German: …", "Translate to English: …" and "Summarize: …" stand alone, anything
+else goes on with the conversation.
 
 /member NAME     talk to another member: {names}
 /compare [TEXT]  ask all members the same, side by side; without a text, the last question again
@@ -133,20 +136,28 @@ def _lines(talking: Talk) -> Iterator[str]:
     """Lines that say something, each with those that it goes on in."""
     before = ""
     while True:
-        if sys.stdin.isatty():
-            sys.stderr.write("… " if before else f"{talking.name} › ")
-            sys.stderr.flush()
         try:
-            line = sys.stdin.readline()
+            line = before + _read("… " if before else f"{talking.name} › ")
         except KeyboardInterrupt:
             sys.stderr.write("\n")
             return
-        if not line:
+        except EOFError:
             return
-        line = before + line.rstrip("\n")
         before = line[:-1] + "\n" if line.endswith("\\") else ""
         if not before and line.strip():
             yield line.strip()
+
+
+def _read(prompt: str) -> str:
+    """A line without its end, with history and arrow keys where there are keys; raises EOFError when no more comes."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        with suppress(ImportError):  # not everywhere; it takes over `input` by being there
+            importlib.import_module("readline")
+        return input(prompt)
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.rstrip("\n")
 
 
 def _write(text: str) -> None:
