@@ -140,7 +140,10 @@ def _lines(talking: Talk) -> Iterator[str]:
             line = before + _read("… " if before else f"{talking.name} › ")
         except KeyboardInterrupt:
             sys.stderr.write("\n")
-            return
+            if not sys.stdin.isatty():
+                return
+            before = ""  # who types has thought better of it
+            continue
         except EOFError:
             return
         before = line[:-1] + "\n" if line.endswith("\\") else ""
