@@ -100,6 +100,9 @@ def test_all_are_asked_the_same_side_by_side(talking, asked, capsys):
     talking.take("Two")
     talking.take("/compare")
     assert asked[-1][1].prompt == asked[-4][1].prompt
+    assert [text for role, text in said(talking) if role == "user"] == ["One", "Two"]
+    talking.take("/compare Translate to German: no")
+    assert [text for role, text in said(talking) if role == "user"] == ["One", "Two"]
 
 
 def test_a_system_is_told_first(talking, asked):
@@ -154,6 +157,17 @@ def test_lines_go_on_after_a_backslash(family, asked, monkeypatch, capsys):
     talk(Speakers(members_of(family), partial(Echo, asked=asked)), "mini", Decoding(max_new_tokens=8), 1)
     assert capsys.readouterr().out.count("\n") == 2
     assert {name for name, _ in asked} == {"mini"}
+
+
+def test_what_fails_is_told_and_the_conversation_goes_on(family, monkeypatch, capsys):
+    class Failing(Echo):
+        def ask(self, ask, listener):
+            listener(Ended(reason="failed", problem="it died"))
+            return Ticket(cancel=lambda: None)
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"one\ntwo\\")))
+    talk(Speakers(members_of(family), partial(Failing, asked=[])), "mini", Decoding(max_new_tokens=8), 1)
+    assert capsys.readouterr().err.count("mini: it died") == 2
 
 
 def test_a_folder_means_its_members(family, tmp_path):

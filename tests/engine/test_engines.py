@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from fakes import TINY, member
 
 from minikin.base.errors import AskError, BusyError, EngineError
+from minikin.engine import llamacpp_engine, next_token
 from minikin.engine.asking import Ask, Ended, Load
 from minikin.engine.llamacpp_engine import LlamaCppEngine
 from minikin.engine.torch_engine import TorchEngine
@@ -170,12 +172,28 @@ def test_who_leaves_frees_the_place_at_once(engine):
     assert {heard.end.reason for _, heard in asked} == {"cancelled"}
 
 
+@pytest.mark.parametrize(
+    "strange", [{"temperature": 1e-46}, {"temperature": 1.0, "top_p": 1e-46}, {"temperature": 5e-324}]
+)
+def test_the_smallest_settings_are_the_likeliest_tokens(engine, strange):
+    assert answer(engine, **strange).wait() == answer(engine).wait()
+
+
+def test_places_are_for_as_many_as_there_are(opened):
+    engine = opened(2, 0)
+    asked = [endless(engine) for _ in range(2)]
+    with pytest.raises(BusyError):
+        endless(engine)
+    for ticket, heard in asked:
+        ticket.cancel()
+        heard.wait()
+    assert len(answer(engine).wait()) > 0
+
+
 def test_a_full_queue_and_a_closed_engine_say_so(opened):
     engine = opened(1, 2)
-    asked = [endless(engine)]
-    until(lambda: engine.load().running == 1)
-    asked += [endless(engine) for _ in range(2)]
-    with pytest.raises(BusyError, match="2 questions wait already"):
+    asked = [endless(engine) for _ in range(3)]
+    with pytest.raises(BusyError, match="questions wait already"):
         endless(engine)
     engine.close()
     assert [heard.end.reason for _, heard in asked] == ["cancelled"] * 3
@@ -206,6 +224,49 @@ def test_an_engine_that_fails_leaves_nobody_waiting(folder, monkeypatch):
     _, heard = endless(engine)
     heard.wait()
     assert (heard.end.reason, heard.end.problem) == ("failed", "division by zero")
+    until(lambda: not engine.load().alive)
+
+
+def test_what_fails_for_one_touches_nobody_else(folder, monkeypatch):
+    engine = TorchEngine(folder)
+    expected = answer(engine).wait()
+    plain = next_token.Choice.of
+
+    def of(choice, scores):
+        return 1 / 0 if choice._ask.temperature == 0.25 else plain(choice, scores)
+
+    monkeypatch.setattr(next_token.Choice, "of", of)
+    other, heard = endless(engine)
+    failed = answer(engine, temperature=0.25)
+    assert (failed.end.reason, failed.end.problem) == ("failed", "division by zero")
+    assert answer(engine).wait() == expected
+    assert heard.end is None
+    other.cancel()
+    assert engine.load().alive
+    engine.close()
+
+
+class Broken:
+    """A reply of llama.cpp that nobody has foreseen."""
+
+    status = 200
+
+    def __init__(self, *lines):
+        self.lines = lines
+
+    def __iter__(self):
+        return iter(self.lines)
+
+
+@pytest.mark.parametrize("line", [b'data: {"error": {"message": "no"}}', b"data: {", b"data: []", b"error: no", b""])
+def test_what_llama_cpp_never_said_before_ends_the_answer_and_no_more(folder, file, monkeypatch, line):
+    engine = LlamaCppEngine(folder, file, slots=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(llamacpp_engine._Running, "posted", lambda *_: nullcontext(Broken(line)))
+        heard = answer(engine)
+        assert heard.end.reason == "failed"
+    assert len(answer(engine).wait()) > 0
+    engine.close()
 
 
 def test_a_process_that_dies_is_told_and_replaced(folder, file):

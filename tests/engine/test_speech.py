@@ -44,6 +44,12 @@ def test_characters_of_many_bytes_come_whole(text):
     assert "".join(spoken(text)[0]) == text
 
 
+def test_tokens_without_a_text_do_not_come_between_bytes():
+    speech, (first, second) = Speech(TOKENIZER), TOKENIZER.encode("é")
+    said = [speech.more(token) for token in (first, *[TOKENIZER.eos_id] * 6, second)]
+    assert "".join(said) == "é"
+
+
 def test_bytes_that_never_make_a_character_are_not_waited_for():
     speech = Speech(TOKENIZER)
     byte = TOKENIZER.encode("é")[0]

@@ -22,7 +22,7 @@ def two_members(folder):
 
 
 @contextmanager
-def serving(folder, *options, engine="torch", **environment):
+def serving(folder, *options, engine="torch", start_new_session=False, **environment):
     """The address of a running server, and its process."""
     command = [
         sys.executable,
@@ -37,7 +37,13 @@ def serving(folder, *options, engine="torch", **environment):
         "--threads",
         "1",
     ]
-    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, env=os.environ | environment)
+    process = subprocess.Popen(
+        [*command, *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+        start_new_session=start_new_session,
+    )
     said = []
     try:
         for line in process.stderr:

@@ -94,6 +94,20 @@ def test_seeds_and_choices(client):
     assert first.usage.completion_tokens == 24
 
 
+def test_without_a_seed_every_answer_is_another(client):
+    drawn = {"temperature": 2.0, "logit_bias": ENDS, "max_tokens": 30}
+    assert len({chat(client, **drawn).choices[0].message.content for _ in range(4)}) > 1
+
+
+def test_parts_of_characters_are_told_by_their_bytes(client):
+    part = {"logprobs": True, "top_logprobs": 1, "logit_bias": {"201": 100.0}, "max_tokens": 1}
+    for said in (chat(client, **part), chat(client, **part | {"logit_bias": {"101": 100.0}})):
+        told = said.choices[0].logprobs  # llama.cpp keeps silent on a part until the character is whole
+        assert (
+            [token.bytes for token in told.content] in ([[195]], [[95]]) if told else "llama" in said.system_fingerprint
+        )
+
+
 def test_log_probabilities(client):
     said = chat(client, logprobs=True, top_logprobs=2, logit_bias=ENDS | {"103": 100.0}, max_tokens=3)
     found = said.choices[0].logprobs.content
@@ -105,15 +119,22 @@ def test_log_probabilities(client):
 
 def test_text_is_gone_on_with(client):
     asked = {"model": "large", "max_tokens": 6, "logit_bias": ENDS | {"103": 100.0}}
-    said = client.completions.create(prompt="b", echo=True, logprobs=1, **asked)
-    assert said.choices[0].text == "baaaaaa"
-    assert said.choices[0].logprobs.tokens == ["a"] * 6
+    assert client.completions.create(prompt="b", echo=True, **asked).choices[0].text == "baaaaaa"
+    told = client.completions.create(prompt="b", logprobs=1, **asked).choices[0].logprobs
+    assert (told.tokens, told.text_offset) == (["a"] * 6, [0, 1, 2, 3, 4, 5])
+    with pytest.raises(openai.BadRequestError, match="echo"):
+        client.completions.create(prompt="b", echo=True, logprobs=1, **asked)
     several = client.completions.create(prompt=["b", "c"], **asked)
     assert [choice.text for choice in several.choices] == ["a" * 6] * 2
     ids = client.completions.create(prompt=[2, 104], **asked)
     assert ids.usage.prompt_tokens == 2
-    streamed = client.completions.create(prompt="b", stream=True, **asked)
+    streamed = list(client.completions.create(prompt="b", stream=True, logprobs=1, **asked))
     assert "".join(chunk.choices[0].text for chunk in streamed) == "a" * 6
+    offsets = [at for chunk in streamed if chunk.choices[0].logprobs for at in chunk.choices[0].logprobs.text_offset]
+    assert offsets == [0, 1, 2, 3, 4, 5]
+    whole = client.completions.create(prompt="b", n=2, **asked).usage
+    chunks = client.completions.create(prompt="b", n=2, stream=True, stream_options={"include_usage": True}, **asked)
+    assert list(chunks)[-1].usage == whole
 
 
 def test_responses(client):
@@ -168,7 +189,7 @@ def test_an_unknown_model_is_named(client):
         ({"stop": ["a"] * 5}, "stop"),
         ({"stop": ["a" * 257]}, "stop"),
         ({"logit_bias": {"x": 1}}, "logit_bias"),
-        ({"logit_bias": {"5000": 1}}, "messages"),
+        ({"logit_bias": {"5000": 1}}, "logit_bias"),
         ({"top_logprobs": 21, "logprobs": True}, "top_logprobs"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
@@ -188,8 +209,15 @@ def test_a_prompt_that_does_not_fit_tells_both_numbers(client):
         with pytest.raises(openai.BadRequestError, match=told) as refused:
             chat(client, messages=[{"role": "user", "content": "x" * length}])
         assert refused.value.code == "context_length_exceeded"
+        assert refused.value.param == "messages"
         with pytest.raises(openai.BadRequestError, match=told):
             chat(client, messages=[{"role": "user", "content": "x" * length}], stream=True)
+        with pytest.raises(openai.BadRequestError, match=told) as refused:
+            client.completions.create(model="large", prompt="x" * length)
+        assert refused.value.param == "prompt"
+        with pytest.raises(openai.BadRequestError, match=told) as refused:
+            client.responses.create(model="large", input="x" * length)
+        assert refused.value.param == "input"
 
 
 def test_state_and_counters(client, address):

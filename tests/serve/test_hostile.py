@@ -30,9 +30,9 @@ def folder(tmp_path_factory):
     return two_members(tmp_path_factory.mktemp("family"))
 
 
-@pytest.fixture(scope="module")
-def address(folder):
-    with serving(folder, "--slots", "4", "--queue", "8") as (address, process):
+@pytest.fixture(scope="module", params=["torch", "llama.cpp"])
+def address(request, folder):
+    with serving(folder, "--slots", "4", "--queue", "8", engine=request.param) as (address, process):
         yield address
         assert process.poll() is None, "the server has died"
 
@@ -133,6 +133,63 @@ def test_a_full_queue_says_when_to_come_again(address):
     assert refused.json()["error"]["code"] == "queue_full"
 
 
+def test_a_refusal_leaves_nothing_running(address):
+    asked = {"model": "large", "prompt": [[2, 104], [999_999]], "max_tokens": 1000, "logit_bias": ENDS}
+    assert httpx2.post(f"{address}/v1/completions", json=asked).status_code == 400
+    assert (running(address)["running"], running(address)["waiting"]) == (0, 0)
+    with ThreadPoolExecutor(8) as pool:
+        many = json.dumps(SAY | {"n": 4, "max_tokens": 900, "logit_bias": ENDS}).encode()
+        replies = list(pool.map(lambda _: post(address, many), range(8)))
+    assert 429 in {reply.status_code for reply in replies}
+    until(lambda: (running(address)["running"], running(address)["waiting"]) == (0, 0), 1.0)
+
+
+def test_paths_that_there_are_not_are_counted_as_one(address):
+    for number in range(30):
+        httpx2.get(f"{address}/v1/models/{number}/")
+        httpx2.get(f"{address}/{number}", headers={"X-Large": "a" * (1 << 15)})
+    routes = set(re.findall(r'route="([^"]*)"', httpx2.get(f"{address}/metrics").text))
+    assert "other" in routes
+    assert not [route for route in routes if re.search(r"\d/?$", route)]
+
+
+def dropped(connection, seconds):
+    """Whether the other side has ended a connection within so many seconds."""
+    connection.settimeout(seconds)
+    try:
+        while connection.recv(1 << 16):
+            pass
+    except ConnectionResetError:
+        pass
+    except TimeoutError:
+        return False
+    return True
+
+
+def test_what_comes_behind_a_request_must_come_in_time_as_well(address):
+    host, port = re.fullmatch(r"http://(.*):(\d+)", address).groups()
+    with socket.create_connection((host, int(port))) as connection:
+        head = b"Host: localhost\r\n"
+        first = b"GET /health HTTP/1.1\r\n" + head + b"\r\n"
+        connection.sendall(first + b"POST /v1/completions HTTP/1.1\r\nContent-Length: 1000\r\n" + head + b"\r\n{")
+        assert dropped(connection, 12)
+
+
+def test_who_does_not_take_the_answer_is_dropped(address):
+    host, port = re.fullmatch(r"http://(.*):(\d+)", address).groups()
+    asked = ENDLESS | {"logprobs": True, "top_logprobs": 20, "n": 4, "stream": False, "max_tokens": 900}
+    content = json.dumps(asked).encode()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect((host, int(port)))
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n"
+        connection.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + content)
+        until(lambda: running(address)["running"] > 0)
+        until(lambda: running(address)["running"] == 0, 60)
+        time.sleep(11)
+        assert dropped(connection, 1)
+
+
 def test_slow_clients_are_dropped_and_block_nobody(address):
     host, port = re.fullmatch(r"http://(.*):(\d+)", address).groups()
     heads = [b"GET /health HTTP/1.1\r\nHost: localhost\r\n", b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"]
@@ -158,8 +215,8 @@ def test_slow_clients_are_dropped_and_block_nobody(address):
     assert time.monotonic() - begun < 12
 
 
-def test_ten_thousand_bytes_changed_at_random(address):
-    """A smaller number of them here; `benchmarks/serve.py` sends ten thousand."""
+def test_bytes_changed_at_random(address):
+    """A few hundred here; `benchmarks/serve_fuzz.py` sends ten thousand."""
     chance = random.Random(1)
     whole = json.dumps(SAY | {"max_tokens": 2, "temperature": 0.5, "stop": ["a"], "stream": False}).encode()
     with httpx2.Client() as client:
@@ -203,8 +260,9 @@ def test_a_key_is_asked_for_everywhere_but_at_the_door(folder):
         assert refused["type"] == "authentication_error"
 
 
-def test_what_is_being_said_is_said_to_its_end(folder):
-    with serving(folder / "small") as (address, process):
+@pytest.mark.parametrize("engine", ["torch", "llama.cpp"])
+def test_what_is_being_said_is_said_to_its_end(folder, engine):
+    with serving(folder / "small", engine=engine, start_new_session=True) as (address, process):
         heard, begun = [], threading.Event()
 
         def listen():
@@ -217,10 +275,10 @@ def test_what_is_being_said_is_said_to_its_end(folder):
         listener = threading.Thread(target=listen)
         listener.start()
         assert begun.wait(10)
-        process.send_signal(signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does, to all that it has started as well
         listener.join(30)
         assert heard[-2:] == ["data: [DONE]", ""] or heard[-1] == "data: [DONE]"
-        assert process.wait(30) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
+        assert process.wait(30) in (0, -signal.SIGINT, 128 + signal.SIGINT)
 
 
 def refused(*words):

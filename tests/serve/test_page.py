@@ -147,6 +147,22 @@ def test_errors_are_shown(page):
     answer = answered(page)
     assert "the context of this member is 1024" in answer.locator(".said").inner_text()
     assert "wrong" in answer.get_attribute("class")
+    say(page, "Hello")  # what was refused does not stand in the way
+    assert "tokens/s" in answered(page, 2).last.locator(".told").inner_text()
+
+
+def test_a_new_conversation_begins_without_the_old(page):
+    asked = []
+    page.on("request", lambda request: asked.append(request.post_data_json) if request.method == "POST" else None)
+    page.route("**/v1/chat/completions", lambda route: None)  # an answer that does not come
+    say(page, "Old")
+    page.locator("#stop").wait_for()
+    page.click("#reset")
+    page.locator("#send").wait_for()
+    page.unroute("**/v1/chat/completions")
+    say(page, "New")
+    answered(page, 1)
+    assert [message["content"] for message in asked[-1]["messages"]] == ["New"]
 
 
 def test_nothing_is_wider_than_a_phone(page):

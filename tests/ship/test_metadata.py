@@ -10,7 +10,7 @@ from fakes import SHAPES, TINY, member
 from gguf import GGUFReader
 
 from minikin import __version__
-from minikin.ship.gguf import export
+from minikin.ship.gguf import export, write_modelfile
 from minikin.ship.identity import size_label
 from minikin.ship.types import KINDS
 
@@ -126,7 +126,7 @@ def test_sizes_are_said_as_people_say_them():
 def test_the_modelfile_frames_turns_as_the_template_does(tmp_path):
     member(tmp_path)
     exported = export(tmp_path, tmp_path / "out", "f32")
-    text = exported.modelfile.read_text()
+    text = write_modelfile(exported).read_text()
     assert text.startswith(f"FROM ./{exported.path.name}\n")
     assert text.endswith('PARAMETER stop "<turn|>"\nPARAMETER temperature 0\nPARAMETER num_ctx 64\n')
     # Go's template language, as far as it is used here, in Jinja's words

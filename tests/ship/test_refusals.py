@@ -135,7 +135,7 @@ def test_a_full_disk_leaves_the_earlier_file(tmp_path, monkeypatch):
     monkeypatch.setattr(GGUFWriter, "write_padding", full)
     with pytest.raises(StorageError, match=r"member\.gguf: cannot be written, the disk is full"):
         export(tmp_path, tmp_path / "out" / "member.gguf", "f16")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"member.gguf", "Modelfile"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"member.gguf"}
     assert (tmp_path / "out" / "member.gguf").read_bytes() == before
 
 

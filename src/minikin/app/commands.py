@@ -40,7 +40,7 @@ from minikin.model.checkpoint import read_config
 from minikin.model.decoding import Decoding
 from minikin.ship.check import Check
 from minikin.ship.check import check as check_member
-from minikin.ship.gguf import export
+from minikin.ship.gguf import export, write_modelfile
 
 _LONGEST_ANSWER = 256  # tokens, in a chat
 _CHAT_TOP_P = 0.95  # where a temperature is given and nothing else is said
@@ -117,7 +117,7 @@ def export_gguf(member: Path, kind: str, out: Path | None) -> None:
         sys.stderr.write(f"weights as examined in the report, from {ready}\n")
     if exported.fallbacks:
         sys.stderr.write(f"{exported.kept_larger}; the first: {exported.fallbacks[0]}\n")
-    sys.stdout.write(f"{exported.path} ({exported.bytes / 1e6:,.2f} MB)\n{exported.modelfile}\n")
+    sys.stdout.write(f"{exported.path} ({exported.bytes / 1e6:,.2f} MB)\n{write_modelfile(exported)}\n")
 
 
 def chat(folder: Path, seed: int, top_p: float | None, engine: EngineName, kind: str, **settings: Any) -> None:

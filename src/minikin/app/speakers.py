@@ -1,14 +1,17 @@
 """The members that one can talk to in the terminal, each opened when it is first asked."""
 
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Queue
+from queue import SimpleQueue
+from types import FrameType
 from typing import final
 
 from minikin.base.errors import EngineError
-from minikin.engine.asking import Ask, Ended, Engine, Token
+from minikin.engine.asking import Ask, Ended, Engine, Ticket, Token
 from minikin.model.decoding import Decoding
 from minikin.text.chat import Message, encode_prompt
 from minikin.text.tokenizer import Tokenizer
@@ -59,29 +62,42 @@ class Speakers:
     ) -> Spoken:
         """A member's answer, of which `hear` is told every piece; Ctrl-C ends it early. Raises AskError if too long."""
         engine, tokenizer = self.engine(name)
-        said, begun = Queue[Token | Ended](), time.monotonic()
-        text, tokens, stopped = "", 0, False
+        # this queue may be put to while a signal has interrupted its own reader
+        said, begun, text = SimpleQueue[Token | Ended](), time.monotonic(), ""
         ticket = engine.ask(_ask(tuple(encode_prompt(tokenizer, conversation)), decoding, seed), said.put)
-        while True:
-            try:
+        with _interrupting(ticket) as stopped:
+            while True:
                 piece = said.get()
-            except KeyboardInterrupt:
-                ticket.cancel()
-                stopped = True
-                continue
-            text += piece.text
-            if piece.text and not stopped:
-                hear(piece.text)
-            if isinstance(piece, Ended):
-                if piece.reason == "failed":
-                    raise EngineError(f"{name}: {piece.problem}")
-                return Spoken(text=text, tokens=piece.tokens, seconds=time.monotonic() - begun, stopped=stopped)
-            tokens += 1
+                text += piece.text
+                if piece.text and not stopped:
+                    hear(piece.text)
+                if isinstance(piece, Ended):
+                    break
+        if piece.reason == "failed":
+            raise EngineError(f"{name}: {piece.problem}")
+        seconds = time.monotonic() - begun
+        return Spoken(text=text, tokens=piece.tokens, seconds=seconds, stopped=bool(stopped))
 
     def close(self) -> None:
         """End all that were opened."""
         for engine, _ in self._engines.values():
             engine.close()
+
+
+@contextmanager
+def _interrupting(ticket: Ticket) -> Iterator[list[int]]:
+    """Let Ctrl-C cancel an ask and do nothing else; what is yielded fills once it has come."""
+    stopped = list[int]()
+
+    def stop(number: int, _: FrameType | None) -> None:
+        stopped.append(number)
+        ticket.cancel()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _ask(prompt: tuple[int, ...], decoding: Decoding, seed: int) -> Ask:

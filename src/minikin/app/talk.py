@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import final
@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from minikin.app.speakers import Speakers
-from minikin.base.errors import AskError
+from minikin.base.errors import MinikinError, TooLongError
 from minikin.model.decoding import Decoding
 from minikin.text.chat import Message
 
@@ -60,10 +60,11 @@ class Talk:
             self._answer(line)
 
     def _answer(self, line: str) -> None:
-        asked = self._asked(line)
+        before = [] if line.startswith(_ALONE) else self.history
+        asked = self._asked(line, before)
         try:
             spoken = self.speakers.speak(self.name, asked, self.decoding, self.seed + len(asked), _write)
-        except AskError as error:
+        except TooLongError as error:
             _note(f"{error}; or /reset to begin anew")
             sys.stdout.write("\n")
             return
@@ -71,33 +72,27 @@ class Talk:
         if sys.stdout.isatty():
             _note(f"{self.name} · {spoken}")
         self.history = [
-            *self.history,
+            *before,
             Message(role="user", content=line),
             Message(role="assistant", content=spoken.text),
         ]
 
-    def _asked(self, line: str) -> list[Message]:
-        """What a member is told: who it is, what was said, and the line."""
-        if line.startswith(_ALONE):
-            self.history = []
+    def _asked(self, line: str, before: Sequence[Message]) -> list[Message]:
+        """What a member is told: who it is, what was said before, and the line."""
         told = [Message(role="system", content=self.system)] if self.system else []
-        return [*told, *self.history, Message(role="user", content=line)]
+        return [*told, *before, Message(role="user", content=line)]
 
     def _compare(self, text: str) -> None:
         questions = [message.content for message in self.history if message.role == "user"]
         if not (text or questions):
             _note("nothing was asked yet; /compare TEXT")
             return
-        if not text:
-            text, self.history = questions[-1], self.history[:-2]
-        asked, table = self._asked(text), Table(expand=True)
-        row, times = [], []
+        before = self.history if text else self.history[:-2]
+        text = text or questions[-1]
+        asked = self._asked(text, [] if text.startswith(_ALONE) else before)
+        table, row, times = Table(expand=True), list[Text](), list[Text]()
         for name in self.speakers.names:
-            try:
-                spoken = self.speakers.speak(name, asked, self.decoding, self.seed + len(asked), lambda _: None)
-            except AskError as error:
-                _note(str(error))
-                return
+            spoken = self.speakers.speak(name, asked, self.decoding, self.seed + len(asked), lambda _: None)
             table.add_column(name, ratio=1)
             row.append(Text(spoken.text))
             times.append(Text(str(spoken), style="dim"))
@@ -129,7 +124,10 @@ def talk(speakers: Speakers, name: str, decoding: Decoding, seed: int) -> None:
     if sys.stdin.isatty():
         _note(f"You talk to {name} ({engine.name}); /help tells how.")
     for line in _lines(talking):
-        talking.take(line)
+        try:
+            talking.take(line)
+        except MinikinError as error:  # what goes wrong with one line does not end the conversation
+            _note(str(error))
 
 
 def _lines(talking: Talk) -> Iterator[str]:
@@ -145,6 +143,8 @@ def _lines(talking: Talk) -> Iterator[str]:
             before = ""  # who types has thought better of it
             continue
         except EOFError:
+            if before.strip():
+                yield before.strip()
             return
         before = line[:-1] + "\n" if line.endswith("\\") else ""
         if not before and line.strip():

@@ -11,6 +11,7 @@ MinikinError
 ├── TrainingError     training cannot go on
 ├── ExportError       a member cannot be written for another engine, or that engine is missing
 ├── AskError          an engine is asked for what it cannot answer
+│   └── TooLongError  a prompt leaves no room for an answer
 ├── BusyError         an engine has too much to answer already
 ├── EngineError       an engine cannot be started, or died
 ├── StorageError      the disk refuses: full, read-only, no permission
@@ -64,7 +65,15 @@ class ExportError(MinikinError):
 
 
 class AskError(MinikinError):
-    """An engine is asked for what it cannot answer."""
+    """An engine is asked for what it cannot answer; `field` is the part of the ask that is at fault."""
+
+    def __init__(self, message: str, field: str = "prompt") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class TooLongError(AskError):
+    """A prompt leaves no room for an answer."""
 
 
 class BusyError(MinikinError):

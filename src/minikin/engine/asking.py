@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from minikin.base.errors import AskError
+from minikin.base.errors import AskError, TooLongError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +73,12 @@ class Ticket:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """How busy an engine is."""
+    """How busy an engine is, and whether it answers at all."""
 
     running: int
     waiting: int
     slots: int
+    alive: bool = True
 
 
 class Engine(Protocol):
@@ -85,6 +86,7 @@ class Engine(Protocol):
 
     name: str
     context: int
+    vocab_size: int
 
     def ask(self, ask: Ask, listener: Listener) -> Ticket:
         """Begin to answer; raises AskError if it cannot be answered, BusyError if too many wait already."""
@@ -104,11 +106,12 @@ def fitting(ask: Ask, context: int, vocab_size: int) -> Ask:
     if not ask.prompt:
         raise AskError("the prompt is empty; it needs at least one token")
     if len(ask.prompt) >= context:
-        raise AskError(
+        raise TooLongError(
             f"the prompt has {len(ask.prompt)} tokens, and the context of this member is {context} with the answer; "
             "shorten the prompt"
         )
-    if strange := [token for token in (*ask.prompt, *ask.logit_bias) if not 0 <= token < vocab_size]:
-        raise AskError(f"token {strange[0]}: this member knows ids from 0 to {vocab_size - 1}")
+    for where, tokens in (("prompt", ask.prompt), ("logit_bias", ask.logit_bias)):
+        if strange := [token for token in tokens if not 0 <= token < vocab_size]:
+            raise AskError(f"token {strange[0]}: this member knows ids from 0 to {vocab_size - 1}", where)
     room = context - len(ask.prompt)
     return replace(ask, max_tokens=min(ask.max_tokens, room))

@@ -23,11 +23,12 @@ class BeamEngine:
     def __init__(self, folder: Path, beams: int, length_penalty: float = 1.0) -> None:
         self._decoder, self._tokenizer = load(folder).eval(), Tokenizer.load(folder)
         self._beams, self._length_penalty, self._one = beams, length_penalty, Lock()
-        self.context = self._decoder.config.max_position_embeddings
+        config = self._decoder.config
+        self.context, self.vocab_size = config.max_position_embeddings, config.vocab_size
 
     def ask(self, ask: Ask, listener: Listener) -> Ticket:
         """Begin to answer; raises AskError if it cannot be answered. A search that has begun is not broken off."""
-        ask = fitting(ask, self.context, self._decoder.config.vocab_size)
+        ask = fitting(ask, self.context, self.vocab_size)
         Thread(target=self._search, args=(ask, listener), daemon=True).start()
         return Ticket(cancel=lambda: None)
 

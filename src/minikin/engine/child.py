@@ -6,11 +6,13 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from select import select
 from threading import Lock
 from typing import final
 
 from minikin.base.errors import EngineError
 
+_LONGEST_START = 600.0  # seconds that a file may take to be read
 _PATIENCE = 5.0  # seconds that a process has to end by itself
 _SPARE = 6 << 30  # bytes of address space for libraries, threads and products, beside the file and what it remembers
 
@@ -49,14 +51,22 @@ class Child:
 
     def _started(self) -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # Ctrl-C in the terminal is the parent's, which knows when this may end
         )
         assert process.stdin is not None
         assert process.stdout is not None
         try:
             process.stdin.write(self.key + "\n")
             process.stdin.flush()
-            told = json.loads(process.stdout.readline() or "{}")
+            there, _, _ = select([process.stdout], [], [], _LONGEST_START)
+            told = (
+                json.loads(process.stdout.readline() or "{}") if there else {"problem": f"{self._path}: took too long"}
+            )
         except BrokenPipeError:
             told = {}
         if "address" in told:

@@ -8,6 +8,7 @@ may hold at most BYTES of memory.
 import json
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -20,6 +21,8 @@ _FILES = 1024
 def main() -> None:
     """Serve until the parent is gone."""
     path, slots, context, threads, size = sys.argv[1:]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # what streams may be streamed to its end
     # what llama.cpp prints is no message of ours
     said = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

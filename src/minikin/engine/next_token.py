@@ -44,10 +44,10 @@ class Choice:
     def of(self, scores: Tensor) -> Chosen:
         """The next token by its scores [vocab]."""
         ask, changed = self._ask, scores.float()
-        if self._seen is not None:
-            changed = self._repeats_punished(changed, self._seen)
         if self._bias is not None:
             changed = changed + self._bias
+        if self._seen is not None:
+            changed = self._repeats_punished(changed, self._seen)
         token = self._drawn(changed) if ask.temperature else int(changed.argmax())
         if self._seen is not None:
             self._seen[token] += 1
@@ -74,7 +74,16 @@ class Choice:
         return Chosen(id=token, logprob=float(shares[token]), likeliest=likeliest)
 
 
-def next_tokens(choices: Sequence[Choice], scores: Tensor) -> list[Chosen]:
-    """A token of every row of scores [asks, vocab]."""
+def next_tokens(choices: Sequence[Choice], scores: Tensor) -> list[Chosen | Exception]:
+    """A token of every row of scores [asks, vocab], or what went wrong with it: that must not touch the others."""
     likeliest = scores.argmax(-1).tolist()
-    return [Chosen(id=likeliest[row]) if choice.plain else choice.of(scores[row]) for row, choice in enumerate(choices)]
+    return [
+        Chosen(id=likeliest[row]) if choice.plain else _tried(choice, scores[row]) for row, choice in enumerate(choices)
+    ]
+
+
+def _tried(choice: Choice, scores: Tensor) -> Chosen | Exception:
+    try:
+        return choice.of(scores)
+    except Exception as error:  # noqa: BLE001
+        return error

@@ -21,6 +21,8 @@ class Speech:
 
     def more(self, token: int) -> str:
         """What is sure once this token is known; often nothing."""
+        if not self._tokenizer.decode([token]):
+            return ""  # it has no text, and must not stand between the bytes of a character
         self._ids.append(token)
         fresh = self._fresh()
         waiting = len(self._ids) - self._read

@@ -53,7 +53,8 @@ def weights_of_kind(member: Path, kind: str) -> Path | None:
     folder = own.parent / quantized_name(own.name, kind)
     if not (folder / PROVENANCE).is_file() or not (own / PROVENANCE).is_file():
         return None
-    return folder if read_json(folder / PROVENANCE)["of"] == read_json(own / PROVENANCE)["key"] else None
+    of, key = read_json(folder / PROVENANCE).get("of"), read_json(own / PROVENANCE).get("key")
+    return folder if of and of == key else None
 
 
 def _bits(config: Config, kind: str) -> dict[str, int]:

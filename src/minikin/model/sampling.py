@@ -10,6 +10,7 @@ from minikin.base.shapes import Logits
 from minikin.model.generate import Choose
 
 _NEVER = float("-inf")
+_COLDEST = torch.finfo(torch.float32).tiny  # a smaller temperature would be 0 there
 
 
 def sampler(
@@ -36,7 +37,7 @@ def distribution(logits: Logits, *, temperature: float, top_k: int, top_p: float
     """What a token is drawn from, [rows, vocab]: a softmax of what all filters leave."""
     logits = logits.float()
     # the largest becomes 0 first: however small a temperature, nothing but the others can overflow
-    logits = (logits - logits.amax(-1, keepdim=True)) / temperature
+    logits = (logits - logits.amax(-1, keepdim=True)) / max(temperature, _COLDEST)
     if top_k:
         logits = top_k_only(logits, top_k)
     if top_p < 1:
@@ -57,6 +58,7 @@ def top_p_only(logits: Logits, top_p: float) -> Logits:
     ordered, ids = torch.softmax(logits, -1).sort(-1, descending=True)
     # a token stays if the mass before it has not reached top_p yet, so one always stays
     left_out = ordered.cumsum(-1) - ordered >= top_p
+    left_out[..., 0] = False  # however small top_p is
     return logits.masked_fill(torch.zeros_like(left_out).scatter(-1, ids, left_out), _NEVER)
 
 

@@ -1,6 +1,5 @@
 """POST /v1/chat/completions: a conversation in, the assistant's next turn out."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
@@ -15,20 +14,20 @@ from minikin.serve.fields import ChatRequest
 from minikin.serve.house import Served
 from minikin.serve.metrics import Metrics
 from minikin.serve.refusal import Refusal
-from minikin.serve.speaking import Piece, spoken, whole
+from minikin.serve.speaking import Piece, spoken, wholes
 
 
 async def answer_chat(member: Served, asked: ChatRequest, metrics: Metrics) -> Response:
     """The whole answer, or a stream of it."""
-    prompt = await member.prompt_of_chat(asked.messages)
+    prompt = await member.prompt_of_chat(asked.messages, asked.prompt_field)
     most = asked.max_completion_tokens or asked.max_tokens
     told = (asked.top_logprobs or 0) if asked.logprobs else None
     if asked.top_logprobs and not asked.logprobs:
         raise Refusal(400, "top_logprobs: needs logprobs to be true", param="top_logprobs")
-    asks = [member.ask(prompt, asked, most, told, (asked.seed or 0) + choice) for choice in range(asked.n or 1)]
+    asks = member.asks(prompt, asked, most, told, asked.n or 1)
     if asked.stream:
         return await streamed(_stream(member, asked, asks, metrics))
-    pieces = await asyncio.gather(*(whole(member, ask, asked.stop, metrics) for ask in asks))
+    pieces = await wholes(member, asks, asked.stop, metrics)
     return JSONResponse(_envelope(member, "chat.completion", uuid4().hex) | _answers(member, pieces, len(prompt)))
 
 
@@ -109,5 +108,5 @@ def _logprobs(member: Served, tokens: Sequence[Token]) -> dict[str, Any] | None:
 
 
 def _share(member: Served, token: int, logprob: float | None) -> dict[str, Any]:
-    text = member.tokenizer.decode([token])
-    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}
+    spelt = member.tokenizer.bytes_of(token)
+    return {"token": spelt.decode(errors="replace"), "logprob": logprob, "bytes": list(spelt)}

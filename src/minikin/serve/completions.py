@@ -1,9 +1,9 @@
 """POST /v1/completions: a text or token ids in, what follows out."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from itertools import accumulate
 from typing import Any
 from uuid import uuid4
 
@@ -15,7 +15,8 @@ from minikin.serve.events import DONE, event, streamed
 from minikin.serve.fields import CompletionRequest
 from minikin.serve.house import Served
 from minikin.serve.metrics import Metrics
-from minikin.serve.speaking import spoken, whole
+from minikin.serve.refusal import Refusal
+from minikin.serve.speaking import spoken, wholes
 
 _DEFAULT = 16  # tokens, as OpenAI has it
 
@@ -23,20 +24,20 @@ _DEFAULT = 16  # tokens, as OpenAI has it
 async def answer_completion(member: Served, asked: CompletionRequest, metrics: Metrics) -> Response:
     """The whole answer, or a stream of it; a choice for every prompt and every one of n."""
     prompts = await _prompts(member, asked)
-    most, seed = asked.max_tokens or _DEFAULT, asked.seed or 0
-    asks = [
-        member.ask(prompt, asked, most, asked.logprobs, seed + choice)
-        for prompt in prompts
-        for choice in range(asked.n or 1)
-    ]
+    if asked.echo and asked.logprobs is not None:
+        said = "echo: the prompt's own log probabilities are not told; leave out echo or logprobs"
+        raise Refusal(400, said, param="echo")
+    most, count = asked.max_tokens or _DEFAULT, asked.n or 1
+    asks = [ask for prompt in prompts for ask in member.asks(prompt, asked, most, asked.logprobs, count)]
+    read = sum(map(len, prompts))
     if asked.stream:
-        return await streamed(_stream(member, asked, asks, metrics))
-    pieces = await asyncio.gather(*(whole(member, ask, asked.stop, metrics) for ask in asks))
+        return await streamed(_stream(member, asked, asks, read, metrics))
+    pieces = await wholes(member, asks, asked.stop, metrics)
     choices = [
-        _choice(index, _echo(member, asked, ask) + piece.text, piece.finish, _logprobs(member, piece.tokens))
+        _choice(index, _echo(member, asked, ask) + piece.text, piece.finish, _logprobs(member, piece.tokens, 0))
         for index, (ask, piece) in enumerate(zip(asks, pieces, strict=True))
     ]
-    counted = usage(sum(map(len, prompts)), sum(piece.count for piece in pieces))
+    counted = usage(read, sum(piece.count for piece in pieces))
     return JSONResponse(_envelope(member) | {"choices": choices, "usage": counted})
 
 
@@ -50,18 +51,18 @@ async def _prompts(member: Served, asked: CompletionRequest) -> list[tuple[int, 
 
 
 async def _stream(
-    member: Served, asked: CompletionRequest, asks: Sequence[Ask], metrics: Metrics
+    member: Served, asked: CompletionRequest, asks: Sequence[Ask], read: int, metrics: Metrics
 ) -> AsyncGenerator[str, None]:
     envelope, said = _envelope(member), 0
     for index, ask in enumerate(asks):
-        before = _echo(member, asked, ask)
+        before, offset = _echo(member, asked, ask), 0
         async with aclosing(spoken(member, ask, asked.stop, metrics)) as pieces:
             async for piece in pieces:
-                logprobs = _logprobs(member, piece.tokens)
+                logprobs = _logprobs(member, piece.tokens, offset)
                 yield event(envelope | {"choices": [_choice(index, before + piece.text, piece.finish, logprobs)]})
-                before, said = "", said + piece.count
+                before, said, offset = "", said + piece.count, offset + len(piece.text)
     if asked.stream_options is not None and asked.stream_options.include_usage:
-        yield event(envelope | {"choices": [], "usage": usage(sum(len(ask.prompt) for ask in asks), said)})
+        yield event(envelope | {"choices": [], "usage": usage(read, said)})
     yield DONE
 
 
@@ -78,14 +79,23 @@ def _choice(index: int, text: str, finish: str | None, logprobs: dict[str, Any] 
     return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
 
 
-def _logprobs(member: Served, tokens: Sequence[Token]) -> dict[str, Any] | None:
+def _logprobs(member: Served, tokens: Sequence[Token], offset: int) -> dict[str, Any] | None:
+    """As OpenAI had them; `offset` characters were said before."""
     if not tokens or tokens[0].logprob is None:
         return None
-    decode = member.tokenizer.decode
-    texts = [decode([token.id]) for token in tokens]
+    before = accumulate((len(token.text) for token in tokens), initial=offset)
     return {
-        "tokens": texts,
+        "tokens": [_named(member, token.id) for token in tokens],
         "token_logprobs": [token.logprob for token in tokens],
-        "top_logprobs": [{decode([other]): share for other, share in token.likeliest} for token in tokens],
-        "text_offset": [sum(map(len, texts[:place])) for place in range(len(texts))],
+        "top_logprobs": [{_named(member, other): share for other, share in token.likeliest} for token in tokens],
+        "text_offset": list(before)[:-1],
     }
+
+
+def _named(member: Served, token: int) -> str:
+    """A token's text, or its bytes if they are but a part of a character."""
+    spelt = member.tokenizer.bytes_of(token)
+    try:
+        return spelt.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in spelt)

@@ -3,7 +3,7 @@
 Fields that are not named here are ignored, as clients send many that mean nothing to a small model.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -54,6 +54,8 @@ class ResponseFormat(_Fields):
 class Settings(_Fields):
     """How an answer is written, for every route. At temperature 0, the default, the likeliest token is taken."""
 
+    prompt_field: ClassVar[str] = "messages"
+
     model: Annotated[str, Field(max_length=256)]
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -77,6 +79,8 @@ class Settings(_Fields):
     stream: bool | None = False
 
 
+_Ids = Annotated[list[int], Field(min_length=1, max_length=1 << 16, fail_fast=True)]
+_FEW = Field(min_length=1, max_length=MOST_CHOICES, fail_fast=True)
 _Limit = Annotated[int, Field(ge=1, le=1 << 31)] | None
 
 
@@ -97,12 +101,9 @@ class ChatRequest(Settings):
 class CompletionRequest(Settings):
     """POST /v1/completions: a prompt as text or as token ids, or several."""
 
-    prompt: (
-        str
-        | Annotated[list[int], Field(min_length=1, max_length=1 << 16)]
-        | Annotated[list[str], Field(min_length=1, max_length=MOST_CHOICES)]
-        | Annotated[list[Annotated[list[int], Field(max_length=1 << 16)]], Field(min_length=1, max_length=MOST_CHOICES)]
-    )
+    prompt_field = "prompt"
+
+    prompt: str | _Ids | Annotated[list[str], _FEW] | Annotated[list[_Ids], _FEW]
     max_tokens: _Limit = None
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
@@ -126,6 +127,8 @@ class TextFormat(_Fields):
 
 class ResponsesRequest(Settings):
     """POST /v1/responses. Nothing is stored, so nothing can be gone on with."""
+
+    prompt_field = "input"
 
     input: str | Annotated[list[InputMessage], Field(min_length=1, max_length=MOST_MESSAGES)]
     instructions: str | None = None

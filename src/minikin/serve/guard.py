@@ -1,6 +1,5 @@
-"""What every request passes: is this our name, may they ask, and do they take what they asked for."""
+"""What every request passes: is this our name, and may they ask."""
 
-import asyncio
 import hmac
 from collections.abc import Collection
 from typing import final
@@ -13,7 +12,6 @@ from minikin.serve.refusal import Refusal
 
 OPEN = ("/", "/health", "/page.js", "/page.css")  # whoever asks
 LARGEST_HEAD = 16 << 10  # bytes of headers
-_PATIENCE = 10.0  # seconds that a client may take to take what was sent
 _CONTENT = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -24,10 +22,16 @@ _HEADERS = {
 
 @final
 class Guard:
-    """Around the whole application. `hosts` are the names that it goes by; without a key, anybody may ask."""
+    """Around the whole application. `hosts` are the names that it goes by; without a key, anybody may ask.
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str], key: str | None, metrics: Metrics) -> None:
+    Requests are counted by the `paths` that there are; all others are one, or anybody could fill the memory with them.
+    """
+
+    def __init__(
+        self, app: ASGIApp, hosts: Collection[str], key: str | None, metrics: Metrics, paths: Collection[str]
+    ) -> None:
         self._app, self._hosts, self._key, self._metrics = app, frozenset(hosts), key, metrics
+        self._paths = frozenset(paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,11 +65,9 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                # paths that do not exist are all one, or anybody could fill the memory with them
-                route = scope["path"] if message["status"] not in (404, 405, 421) else "other"
+                route = scope["path"] if scope["path"] in self._paths else "other"
                 self._metrics.requests.labels(route, str(message["status"])).inc()
-            async with asyncio.timeout(_PATIENCE):
-                await send(message)
+            await send(message)
 
         return watched
 

@@ -1,14 +1,16 @@
 """The members that are served, by name, and what an ask to each is made of."""
 
 import asyncio
+import secrets
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import final
 
-from minikin.engine.asking import Ask, Engine
-from minikin.serve.fields import ChatMessage, Settings, TextPart
-from minikin.serve.refusal import Refusal
+from minikin.base.errors import AskError
+from minikin.engine.asking import Ask, Engine, fitting
+from minikin.serve.fields import ChatMessage, Settings
+from minikin.serve.refusal import Refusal, refused
 from minikin.text.chat import Message, Role, encode_prompt
 from minikin.text.tokenizer import Tokenizer
 
@@ -26,27 +28,35 @@ class Served:
     tokenizer: Tokenizer
     since: int = field(default_factory=lambda: int(time.time()))
 
-    async def prompt_of_chat(self, messages: Sequence[ChatMessage]) -> tuple[int, ...]:
-        """Tokens up to where the assistant speaks."""
+    async def prompt_of_chat(self, messages: Sequence[ChatMessage], param: str) -> tuple[int, ...]:
+        """Tokens up to where the assistant speaks; `param` is the field that messages came in."""
         told = [Message(role=_ROLES[message.role], content=_text(message)) for message in messages]
-        self._refuse_too_long(sum(len(message.content.encode()) for message in told))
+        self._refuse_too_long(sum(len(message.content.encode()) for message in told), param)
         return tuple(await asyncio.to_thread(encode_prompt, self.tokenizer, told))
 
     async def prompt_of_text(self, text: str) -> tuple[int, ...]:
         """Tokens of a text to be gone on with."""
-        self._refuse_too_long(len(text.encode()))
+        self._refuse_too_long(len(text.encode()), "prompt")
         found = await asyncio.to_thread(self.tokenizer.encode, text)
         return (self.tokenizer.bos_id, *found)
 
-    def ask(
-        self, prompt: tuple[int, ...], settings: Settings, most: int | None, logprobs: int | None, seed: int
-    ) -> Ask:
-        """What the engine is asked for."""
-        drawn = settings.temperature or 0.0
+    def asks(
+        self, prompt: tuple[int, ...], settings: Settings, most: int | None, logprobs: int | None, count: int
+    ) -> list[Ask]:
+        """What the engine is asked for, `count` times with a seed each; raises Refusal if it cannot be answered."""
+        seed = secrets.randbelow(1 << 32) if settings.seed is None else settings.seed
+        ask = self._ask(prompt, settings, most, logprobs)
+        try:
+            fitting(ask, self.engine.context, self.engine.vocab_size)
+        except AskError as error:
+            raise refused(error, settings.prompt_field) from error
+        return [replace(ask, seed=(seed + choice) % (1 << 32)) for choice in range(count)]
+
+    def _ask(self, prompt: tuple[int, ...], settings: Settings, most: int | None, logprobs: int | None) -> Ask:
         return Ask(
             prompt=prompt,
             max_tokens=most or self.engine.context,
-            temperature=drawn,
+            temperature=settings.temperature or 0.0,
             top_k=settings.top_k or 0,
             top_p=1.0 if settings.top_p is None else settings.top_p,
             min_p=settings.min_p or 0.0,
@@ -54,18 +64,17 @@ class Served:
             presence_penalty=settings.presence_penalty or 0.0,
             frequency_penalty=settings.frequency_penalty or 0.0,
             logit_bias={int(token): bias for token, bias in (settings.logit_bias or {}).items()},
-            seed=seed % (1 << 32),
             logprobs=logprobs,
         )
 
-    def _refuse_too_long(self, size: int) -> None:
+    def _refuse_too_long(self, size: int, param: str) -> None:
         most = self.engine.context * _BYTES_A_TOKEN
         if size > most:
             raise Refusal(
                 400,
                 f"the prompt has {size} bytes, and no more than {most} fit into the {self.engine.context} tokens of "
                 "this member's context; shorten the prompt",
-                param="messages",
+                param=param,
                 code="context_length_exceeded",
             )
 
@@ -77,7 +86,7 @@ class House:
     def __init__(self, members: Sequence[Served]) -> None:
         self._members = {member.name: member for member in members}
 
-    def __iter__(self):  # noqa: ANN204
+    def __iter__(self) -> Iterator[Served]:
         return iter(self._members.values())
 
     def member(self, name: str) -> Served:
@@ -100,4 +109,4 @@ class House:
 
 def _text(message: ChatMessage) -> str:
     content = message.content
-    return content if isinstance(content, str) else "".join(part.text for part in content if isinstance(part, TextPart))
+    return content if isinstance(content, str) else "".join(part.text for part in content)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import final
 
 import psutil
@@ -20,7 +21,8 @@ class Metrics:
 
     def __init__(self, house: House) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Now(house))
+        self.resident = Resident()
+        self._registry.register(_Now(house, self.resident))
         self.requests = Counter(
             "minikin_requests", "Requests by route and status.", ("route", "status"), registry=self._registry
         )
@@ -79,8 +81,8 @@ class Watch:
 class _Now(Collector):
     """What is so at the moment of asking."""
 
-    def __init__(self, house: House) -> None:
-        self._house, self._process = house, psutil.Process()
+    def __init__(self, house: House, resident: "Resident") -> None:
+        self._house, self._resident = house, resident
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         running = GaugeMetricFamily("minikin_running", "Answers being written.", labels=("member",))
@@ -89,5 +91,21 @@ class _Now(Collector):
             load = member.engine.load()
             running.add_metric((member.name,), load.running)
             waiting.add_metric((member.name,), load.waiting)
-        memory = self._process.memory_info().rss
-        yield from (running, waiting, GaugeMetricFamily("minikin_resident_bytes", "Memory of the server.", memory))
+        memory = GaugeMetricFamily("minikin_resident_bytes", "Memory of server and engines.", self._resident())
+        yield from (running, waiting, memory)
+
+
+@final
+class Resident:
+    """Bytes of memory of this process and of those that it started; looked at once a second, for it takes a while."""
+
+    def __init__(self) -> None:
+        self._process, self._at, self._size = psutil.Process(), float("-inf"), 0
+
+    def __call__(self) -> int:
+        if time.monotonic() - self._at > 1.0:
+            self._at, self._size = time.monotonic(), self._process.memory_info().rss
+            for child in self._process.children():
+                with suppress(psutil.NoSuchProcess):
+                    self._size += child.memory_info().rss
+        return self._size

@@ -1,9 +1,11 @@
 """What is answered where nothing can be: OpenAI's shape of an error."""
 
+import sys
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from minikin.base.errors import AskError, BusyError, EngineError
+from minikin.base.errors import AskError, BusyError, EngineError, TooLongError
 
 _WAIT = "1"  # seconds after which to try again
 
@@ -45,15 +47,30 @@ class Refusal(Exception):
         return JSONResponse(self.body, self.status, self.headers)
 
 
-def refused(error: AskError | BusyError | EngineError) -> Refusal:
-    """What an engine refuses, as the API says it."""
+def refused(error: AskError | BusyError | EngineError, prompt: str = "prompt") -> Refusal:
+    """What an engine refuses, as the API says it; `prompt` is what the route calls it."""
     match error:
-        case AskError():
-            return Refusal(400, str(error), param="messages", code="context_length_exceeded")
+        case TooLongError():
+            return Refusal(400, str(error), param=prompt, code="context_length_exceeded")
+        case AskError(field=field):
+            return Refusal(400, str(error), param=prompt if field == "prompt" else field)
         case BusyError():
             return Refusal(429, str(error), kind="rate_limit_error", code="queue_full")
         case _:
-            return Refusal(503, str(error), kind="server_error", code="engine_unavailable")
+            return unavailable(str(error))
+
+
+def unavailable(problem: str) -> Refusal:
+    """An engine is out of order: why is for whoever runs the server, and may tell of the machine."""
+    sys.stderr.write(f"{problem}\n")
+    said = "this model cannot answer now; ask again later"
+    return Refusal(503, said, kind="server_error", code="engine_unavailable")
+
+
+async def answer_fault(request: Request, _: Exception) -> JSONResponse:
+    """For Starlette: a fault of ours, which it reports itself."""
+    said = f"{request.method} {request.url.path[:200]}: the server has failed"
+    return Refusal(500, said, kind="server_error").response()
 
 
 async def answer_refusal(_: Request, error: Exception) -> JSONResponse:

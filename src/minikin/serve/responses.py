@@ -18,8 +18,8 @@ from minikin.serve.speaking import Piece, spoken, whole
 
 async def answer_response(member: Served, asked: ResponsesRequest, metrics: Metrics) -> Response:
     """The whole response, or its events."""
-    prompt = await member.prompt_of_chat(_messages(asked))
-    ask = member.ask(prompt, asked, asked.max_output_tokens, None, asked.seed or 0)
+    prompt = await member.prompt_of_chat(_messages(asked), asked.prompt_field)
+    (ask,) = member.asks(prompt, asked, asked.max_output_tokens, None, 1)
     begun = _begun(member, asked)
     if asked.stream:
         return await streamed(_stream(member, asked, ask, begun, metrics))

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import psutil
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -23,7 +22,7 @@ from minikin.serve.metrics import Metrics
 from minikin.serve.openapi import description
 from minikin.serve.page import page_routes
 from minikin.serve.reading import read_fields
-from minikin.serve.refusal import Refusal, answer_refusal, refused
+from minikin.serve.refusal import Refusal, answer_fault, answer_refusal, refused
 from minikin.serve.responses import answer_response
 
 _GONE = 499  # nobody is there to read it
@@ -40,17 +39,18 @@ def application(house: House, hosts: Collection[str], key: str | None) -> ASGIAp
     inner = Starlette(
         routes=[
             *page_routes(),
-            Route("/health", _health(house)),
+            Route("/health", _health(house, metrics)),
             Route("/metrics", _metrics(metrics)),
             Route("/openapi.json", _openapi),
             Route("/v1/models", _models(house)),
             Route("/v1/models/{name}", _model(house)),
             *(Route(path, _asked(house, metrics, fields, how), methods=["POST"]) for path, fields, how in asked),
         ],
-        exception_handlers={Refusal: answer_refusal, HTTPException: _no_such},
+        exception_handlers={Refusal: answer_refusal, HTTPException: _no_such, Exception: answer_fault},
         lifespan=_closing(house),
     )
-    return Guard(inner, hosts, key, metrics)
+    inner.router.redirect_slashes = False
+    return Guard(inner, hosts, key, metrics, [route.path for route in inner.routes if isinstance(route, Route)])
 
 
 def _asked(
@@ -91,26 +91,18 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def _health(house: House) -> Callable[[Request], Awaitable[Response]]:
-    process = psutil.Process()
-
+def _health(house: House, metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(_: Request) -> Response:
-        members = {}
-        for member in house:
-            load = member.engine.load()
-            members[member.name] = {"engine": member.engine.name, "running": load.running, "waiting": load.waiting}
-        return JSONResponse({"status": "ok", "members": members, "resident_bytes": _resident(process)})
+        loads = [(member, member.engine.load()) for member in house]
+        members = {
+            member.name: {"engine": member.engine.name, "running": load.running, "waiting": load.waiting}
+            for member, load in loads
+        }
+        well = all(load.alive for _, load in loads)
+        told = {"status": "ok" if well else "failed", "members": members, "resident_bytes": metrics.resident()}
+        return JSONResponse(told, 200 if well else 503)
 
     return endpoint
-
-
-def _resident(process: psutil.Process) -> int:
-    """Memory of the server and of its engines' processes."""
-    size = process.memory_info().rss
-    for child in process.children():
-        with suppress(psutil.NoSuchProcess):
-            size += child.memory_info().rss
-    return size
 
 
 def _metrics(metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:

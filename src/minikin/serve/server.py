@@ -5,6 +5,7 @@ import logging
 import resource
 import socket
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from typing import Any, final
 
 import h11
@@ -17,7 +18,7 @@ from minikin.serve.house import House
 from minikin.serve.routes import application
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_RECEIPT = 8.0  # seconds that a request may take to arrive
+_RECEIPT, _TAKEN = 8.0, 10.0  # seconds that a request may take to arrive, and an answer to be taken
 _MOST_CONNECTIONS, _FILES, _BACKLOG = 4000, 8192, 2048
 _LAST_WORDS = 30  # seconds that running answers have to end when the server is asked to
 
@@ -26,13 +27,16 @@ def bound(host: str, port: int) -> socket.socket:
     """A socket that listens; raises EngineError if the address cannot be had."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
+        with ExitStack() as stack:
+            listening = stack.enter_context(socket.socket(family, kind, protocol))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(_BACKLOG)  # now, or another process might while members are read
+            stack.pop_all()
+            return listening
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise EngineError(f"{host}:{port}: cannot be listened on ({reason}); choose another: --port") from error
-    return listening
 
 
 def serve(
@@ -73,34 +77,64 @@ class _Announced(uvicorn.Server):
 
 @final
 class _Timely(H11Protocol):
-    """Drops a connection whose request does not arrive in time: uvicorn itself waits for ever."""
+    """Drops connections whose request does not arrive in time, or whose answer is not taken: uvicorn waits for ever."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._deadline: asyncio.TimerHandle | None = None
+        self._sending, self._taking = _Deadline(self, _RECEIPT), _Deadline(self, _TAKEN)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._arm()
+        self._sending.begin()
 
     def data_received(self, data: bytes) -> None:
-        if self._deadline is None and self.conn.their_state is h11.IDLE:
-            self._arm()
         super().data_received(data)
-        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):
-            self._disarm()
+        self._look()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()  # it may begin with a request that has come already, in part
+        self._look()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._taking.begin()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._taking.end()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
+        self._sending.end()
+        self._taking.end()
         super().connection_lost(exc)
 
-    def _arm(self) -> None:
-        self._deadline = self.loop.call_later(_RECEIPT, self.transport.abort)
+    def _look(self) -> None:
+        """Whether a request has begun to arrive and is not all there."""
+        begun, _ = self.conn.trailing_data
+        if self.conn.their_state is h11.SEND_BODY or (self.conn.their_state is h11.IDLE and begun):
+            self._sending.begin()
+        else:
+            self._sending.end()
 
-    def _disarm(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+
+@final
+class _Deadline:
+    """Ends a connection after some seconds, unless it is ended itself before."""
+
+    def __init__(self, protocol: H11Protocol, seconds: float) -> None:
+        self._protocol, self._seconds = protocol, seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """From now on, if it has not begun."""
+        if self._timer is None:
+            self._timer = self._protocol.loop.call_later(self._seconds, self._protocol.transport.abort)
+
+    def end(self) -> None:
+        """There is no hurry any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _allow_many_files() -> None:

@@ -11,7 +11,7 @@ from minikin.engine.asking import Ask, Ended, Token
 from minikin.engine.speech import Stops
 from minikin.serve.house import Served
 from minikin.serve.metrics import Metrics
-from minikin.serve.refusal import Refusal, refused
+from minikin.serve.refusal import Refusal, refused, unavailable
 
 LONGEST = 600.0  # seconds that an answer may take
 
@@ -43,20 +43,18 @@ async def spoken(member: Served, ask: Ask, stops: Sequence[str], metrics: Metric
         raise refused(error) from error
     watch = metrics.begun(member.name, len(ask.prompt))
     until, said = Stops(stops), 0
+    deadline = loop.time() + LONGEST
     try:
-        async with asyncio.timeout(LONGEST):
-            while True:
-                piece = _joined(await _all(heard), until)
-                said += len(piece.tokens)
-                if piece.tokens:
-                    watch.said(len(piece.tokens))
-                if until.reached:
-                    piece = replace(piece, finish="stop", count=said)
-                yield piece
-                if piece.finish:
-                    return
-    except TimeoutError as error:
-        raise Refusal(503, f"the answer took longer than {LONGEST:.0f} s", kind="server_error") from error
+        while True:
+            piece = _joined(await _all(heard, deadline), until)
+            said += len(piece.tokens)
+            if piece.tokens:
+                watch.said(len(piece.tokens))
+            if until.reached:
+                piece = replace(piece, finish="stop", count=said)
+            yield piece
+            if piece.finish:
+                return
     finally:
         ticket.cancel()
         watch.ended()
@@ -70,12 +68,27 @@ async def whole(member: Served, ask: Ask, stops: Sequence[str], metrics: Metrics
             text, tokens = text + piece.text, [*tokens, *piece.tokens]
             if piece.finish:
                 return replace(piece, text=text, tokens=tuple(tokens))
-    raise Refusal(503, "the engine broke off", kind="server_error", code="engine_unavailable")
+    raise unavailable(f"{member.name}: the engine broke off")
 
 
-async def _all(heard: asyncio.Queue[Token | Ended]) -> list[Token | Ended]:
-    """What has been said, at least one thing."""
-    found = [await heard.get()]
+async def wholes(member: Served, asks: Sequence[Ask], stops: Sequence[str], metrics: Metrics) -> list[Piece]:
+    """Several answers; if one is refused, nobody goes on with the others."""
+    tasks = [asyncio.ensure_future(whole(member, ask, stops, metrics)) for ask in asks]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _all(heard: asyncio.Queue[Token | Ended], deadline: float) -> list[Token | Ended]:
+    """What has been said, at least one thing; raises Refusal if nothing comes until the deadline."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            found = [await heard.get()]
+    except TimeoutError as error:
+        raise Refusal(503, f"the answer took longer than {LONGEST:.0f} s", kind="server_error") from error
     while not heard.empty():
         found.append(heard.get_nowait())
     return found
@@ -95,8 +108,7 @@ def _joined(said: Sequence[Token | Ended], until: Stops) -> Piece:
 
 def _last(ended: Ended, text: str, tokens: Sequence[Token], until: Stops) -> Piece:
     if ended.reason in ("failed", "cancelled"):
-        problem = ended.problem or "the server is shutting down"
-        raise Refusal(503, problem, kind="server_error", code="engine_unavailable")
+        raise unavailable(ended.problem or "an answer was broken off")
     text += until.more(ended.text) + ("" if until.reached else until.rest())
     finish = "length" if ended.reason == "length" else "stop"
     return Piece(text=text, tokens=tuple(tokens), finish=finish, count=ended.tokens)

@@ -35,11 +35,12 @@ class Exported:
     """What was written; `fallbacks` says in words which weights are larger than the kind promises."""
 
     path: Path
-    modelfile: Path
     kind: str
     bytes: int
     fallbacks: tuple[str, ...]
     matrices: int
+    context: int
+    chats: bool
 
     @property
     def kept_larger(self) -> str:
@@ -50,11 +51,10 @@ class Exported:
 
 
 def export(member: Path, out: Path | None, kind: str, weights: Path | None = None) -> Exported:
-    """Write a member's folder as a GGUF file of this kind, and a Modelfile for Ollama beside it.
+    """Write a member's folder as a GGUF file of this kind.
 
     `weights` is the folder of the same member that lies on this kind's grids already; else they are rounded to the
-    nearest. Files in one folder share its Modelfile, which takes the file that was exported last.
-    `out` is the file if it ends with .gguf, else a folder in which the file gets its conventional name;
+    nearest. `out` is the file if it ends with .gguf, else a folder in which the file gets its conventional name;
     without it, the member's own folder. Raises MinikinError, and then an earlier file is still what it was.
     """
     known(kind)
@@ -62,19 +62,24 @@ def export(member: Path, out: Path | None, kind: str, weights: Path | None = Non
     path = _destination(member, out, contents.identity.file_name(kind))
     with whole_file(path) as fresh:
         _write(fresh, contents)
-    beside = path.with_name("Modelfile")
-    chats = contents.vocabulary.chat_template is not None
-    write_text(beside, modelfile(path.name, contents.config.max_position_embeddings, chats=chats))
     larger = (weight for weight in contents.weights if falls_back(weight.source, weight.shape, kind))
     fallbacks = tuple(_fallback(weight, kind) for weight in larger)
     return Exported(
         path=path,
-        modelfile=beside,
         kind=kind,
         bytes=path.stat().st_size,
         fallbacks=fallbacks,
         matrices=sum(len(weight.shape) > 1 for weight in contents.weights),
+        context=contents.config.max_position_embeddings,
+        chats=contents.vocabulary.chat_template is not None,
     )
+
+
+def write_modelfile(exported: Exported) -> Path:
+    """A Modelfile for Ollama beside a file; files in one folder share it, and it takes the one that came last."""
+    beside = exported.path.with_name("Modelfile")
+    write_text(beside, modelfile(exported.path.name, exported.context, chats=exported.chats))
+    return beside
 
 
 def file_of(member: Path, kind: str) -> Path:

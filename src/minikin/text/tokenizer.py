@@ -49,6 +49,13 @@ class Tokenizer:
         """The text of ids, special tokens left out."""
         return self._inner.decode(list(ids), skip_special_tokens=True)
 
+    def bytes_of(self, token: int) -> bytes:
+        """What one token says: the bytes of its text, of which some are no whole characters; none of a special one."""
+        piece = self._inner.id_to_token(token) or ""
+        if piece in _BYTES:
+            return bytes([int(piece[3:5], 16)])
+        return self.decode([token]).encode()
+
     def save(self, folder: Path, model_max_length: int, chat_template: str) -> None:
         """Write what Transformers' AutoTokenizer and llama.cpp's converter read."""
         # compact: merges are most of the file

@@ -8,7 +8,7 @@ const PROMPTS = { chat: "", de: "Translate to German: ", en: "Translate to Engli
 const REFRESH = 5000; // milliseconds
 
 let members = [];
-let history = []; // of a conversation: {role, content}, the answers of the first member that is asked
+let talk = { turns: [] }; // {role, content} of the conversation, with the answers of the first member that is asked
 let stopping = null; // an AbortController while answers are written
 
 function made(kind, name, text) {
@@ -69,7 +69,7 @@ function question(text) {
   const system = $("system").value.trim();
   const before = system ? [{ role: "system", content: system }] : [];
   if (task !== "chat") return [...before, { role: "user", content: PROMPTS[task] + text }];
-  return [...before, ...history, { role: "user", content: text }];
+  return [...before, ...talk.turns, { role: "user", content: text }];
 }
 
 function asking(model, messages) {
@@ -133,6 +133,7 @@ async function answer(name, messages, into, signal) {
     else {
       box.classList.add("wrong");
       said.textContent = text ? `${text}\n${error.message}` : error.message;
+      text = "";
     }
   }
   box.classList.remove("busy");
@@ -147,6 +148,7 @@ async function ask(text) {
   $("talk").append(turn);
   $("talk").scrollTop = $("talk").scrollHeight;
   const names = $("member").value === ALL ? members : [$("member").value];
+  const goesOn = $("task").value === "chat" ? talk : null; // "New" may begin another meanwhile
   const messages = question(text);
   stopping = new AbortController();
   $("send").hidden = true;
@@ -155,14 +157,15 @@ async function ask(text) {
   stopping = null;
   $("send").hidden = false;
   $("stop").hidden = true;
-  if ($("task").value === "chat") history.push({ role: "user", content: text }, { role: "assistant", content: found[0] });
+  // what was not answered was not said, or it would stand in the way of all that follows
+  if (goesOn && found[0]) goesOn.turns.push({ role: "user", content: text }, { role: "assistant", content: found[0] });
   showState();
   $("text").focus();
 }
 
 function forget() {
   stopping?.abort();
-  history = [];
+  talk = { turns: [] };
   $("talk").replaceChildren(made("p", "hint", "Forgotten. Ask something."));
   $("text").focus();
 }
