@@ -167,7 +167,7 @@ def test_who_leaves_frees_the_place_at_once(engine):
         ticket.cancel()
     for _, heard in asked:
         heard.wait()
-    assert time.monotonic() - begun < 0.2
+    assert time.monotonic() - begun < 1.0
     assert engine.load() == Load(running=0, waiting=0, slots=3)
     assert {heard.end.reason for _, heard in asked} == {"cancelled"}
 

@@ -116,7 +116,7 @@ def test_who_goes_away_frees_the_place(address):
         list(pool.map(asked_and_left, range(40)))
     begun = time.monotonic()
     until(lambda: (running(address)["running"], running(address)["waiting"]) == (0, 0))
-    assert time.monotonic() - begun < 0.3  # two looks at the state included
+    assert time.monotonic() - begun < 1.0  # on a quiet machine some milliseconds: benchmarks/serve_cancel.py
     with pytest.raises(httpx2.ReadTimeout):
         httpx2.post(f"{address}/v1/chat/completions", json=ENDLESS | {"stream": False}, timeout=0.3)
     until(lambda: running(address)["running"] == 0)
