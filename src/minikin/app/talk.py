@@ -128,6 +128,8 @@ def talk(speakers: Speakers, name: str, decoding: Decoding, seed: int) -> None:
             talking.take(line)
         except MinikinError as error:  # what goes wrong with one line does not end the conversation
             _note(str(error))
+            if not sys.stdin.isatty():
+                _write("\n")  # a pipe has a line for every line
 
 
 def _lines(talking: Talk) -> Iterator[str]:
