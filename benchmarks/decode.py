@@ -75,10 +75,10 @@ def _measured(member: Path, name: str, threads: int, since: float) -> dict[str, 
         return _alone(member, bits, threads, since)
     if kind == "transformers":
         return _in_transformers(member, since)
-    engine = opened(member, kind, bits or "q8_0", slots=1, queue=1, say=lambda _: None)
+    engine = opened(member, kind, bits or "q8_0", slots=1, queue=1)
     ends = dict.fromkeys(read_config(member).eos_token_ids, -100.0)
     try:
-        _first, _ = _timed(engine, Ask(prompt=_prompt(member, 16), max_tokens=1))
+        _timed(engine, Ask(prompt=_prompt(member, 16), max_tokens=1))
         first = time.time() - since
         reading = min(_timed(engine, Ask(prompt=_prompt(member, _READ, run), max_tokens=1))[0] for run in range(_RUNS))
         asks = [Ask(prompt=_prompt(member, 16, run), max_tokens=_WRITTEN, logit_bias=ends) for run in range(_RUNS)]

@@ -130,17 +130,13 @@ def chat(folder: Path, seed: int, top_p: float | None, engine: EngineName, kind:
     def answering(member: Path) -> Engine:
         if decoding.num_beams > 1:
             return BeamEngine(member, decoding.num_beams, decoding.length_penalty)
-        return opened(member, engine, kind, slots=1, queue=1, say=_complain)
+        return opened(member, engine, kind, slots=1, queue=1)
 
     speakers = Speakers(members, answering)
     try:
         talk(speakers, name, decoding, seed)
     finally:
         speakers.close()
-
-
-def _complain(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Which engine answers for a member: llama.cpp where it can, PyTorch everywhere."""
 
-from collections.abc import Callable
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +20,13 @@ from minikin.ship.types import known
 EngineName = Literal["auto", "torch", "llama.cpp"]
 
 
-def opened(
-    member: Path, wanted: EngineName, kind: str, *, slots: int, queue: int, say: Callable[[str], None]
-) -> Engine:
-    """An engine for a member; "auto" says why it is not llama.cpp. Raises MinikinError if what is wanted cannot be."""
+def opened(member: Path, wanted: EngineName, kind: str, *, slots: int, queue: int) -> Engine:
+    """An engine for a member; raises MinikinError if what is wanted cannot be.
+
+    "auto" says on stderr why it is not llama.cpp, unless that is not installed.
+    """
     known(kind)
-    if wanted != "torch":
+    if wanted == "llama.cpp" or (wanted == "auto" and find_spec("xllamacpp")):
         try:
             llama_cpp()
             file = gguf_file(member, kind)
@@ -32,7 +34,7 @@ def opened(
         except (ExportError, EngineError, StorageError) as error:
             if wanted == "llama.cpp":
                 raise
-            say(f"{member.name}: answered by PyTorch, because {error}")
+            sys.stderr.write(f"{member.name}: answered by PyTorch, because {error}\n")
     return TorchEngine(member, slots=slots, queue=queue)
 
 

@@ -53,7 +53,7 @@ def serve(
 
 def _served(member: Path, engine: EngineName, kind: str, slots: int, queue: int) -> Served:
     tokenizer = Tokenizer.load(member)
-    answering = opened(member, engine, kind, slots=slots, queue=queue, say=_say)
+    answering = opened(member, engine, kind, slots=slots, queue=queue)
     return Served(name=member.resolve().name, engine=answering, tokenizer=tokenizer)
 
 

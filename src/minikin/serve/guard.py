@@ -8,9 +8,10 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from minikin.serve.metrics import Metrics
+from minikin.serve.page import PAGE
 from minikin.serve.refusal import Refusal
 
-OPEN = ("/", "/health", "/page.js", "/page.css")  # whoever asks
+_OPEN = ("/health", *PAGE)  # whoever asks
 LARGEST_HEAD = 16 << 10  # bytes of headers
 _CONTENT = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:"
 _HEADERS = {
@@ -50,7 +51,7 @@ class Guard:
         # a page on another name that resolves to this address is not ours
         if _name(headers.get("host", "")) not in self._hosts:
             return Refusal(421, "this server goes by another name; see --allow-host", code="misdirected_request")
-        if self._key is None or scope["path"] in OPEN:
+        if self._key is None or scope["path"] in _OPEN:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._key.encode()):

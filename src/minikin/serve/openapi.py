@@ -1,5 +1,6 @@
 """The API as OpenAPI 3.1, from the fields themselves."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -20,11 +21,13 @@ _TOLD = {
 _ERRORS = (400, 401, 404, 405, 413, 415, 421, 429, 503)
 
 
-def description() -> dict[str, Any]:
-    """The whole document."""
+def description(members: Sequence[str]) -> dict[str, Any]:
+    """The whole document, for a server of these members."""
     _, schemas = models_json_schema(
         [(fields, "validation") for fields in _ASKED.values()], ref_template="#/components/schemas/{model}"
     )
+    for fields in _ASKED.values():
+        schemas["$defs"][fields.__name__]["properties"]["model"]["enum"] = list(members)
     asked = {path: {"post": _post(fields.__name__, fields.__doc__ or "")} for path, fields in _ASKED.items()}
     told = {path: {"get": {"summary": said, "responses": _responses()}} for path, said in _TOLD.items()}
     return {

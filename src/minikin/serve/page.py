@@ -13,6 +13,8 @@ _FILES = {
     "/page.css": ("page.css", "text/css"),
 }
 
+PAGE = tuple(_FILES)  # its paths
+
 
 def page_routes() -> list[Route]:
     """A route a file."""

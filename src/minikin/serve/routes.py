@@ -41,7 +41,7 @@ def application(house: House, hosts: Collection[str], key: str | None) -> ASGIAp
             *page_routes(),
             Route("/health", _health(house, metrics)),
             Route("/metrics", _metrics(metrics)),
-            Route("/openapi.json", _openapi),
+            Route("/openapi.json", _openapi(house)),
             Route("/v1/models", _models(house)),
             Route("/v1/models/{name}", _model(house)),
             *(Route(path, _asked(house, metrics, fields, how), methods=["POST"]) for path, fields, how in asked),
@@ -112,8 +112,13 @@ def _metrics(metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
     return endpoint
 
 
-async def _openapi(_: Request) -> Response:
-    return JSONResponse(description())
+def _openapi(house: House) -> Callable[[Request], Awaitable[Response]]:
+    told = description([member.name for member in house])
+
+    async def endpoint(_: Request) -> Response:
+        return JSONResponse(told)
+
+    return endpoint
 
 
 def _models(house: House) -> Callable[[Request], Awaitable[Response]]:
