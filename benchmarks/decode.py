@@ -15,8 +15,10 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from queue import Queue
+from typing import Any
 
 import psutil
 import torch
@@ -43,58 +45,66 @@ def main() -> None:
     asked.add_argument("--threads", type=int, default=2)
     asked.add_argument("--one", choices=_ENGINES)
     asked.add_argument("--since", type=float)
+    asked.add_argument("--temperature", type=float, default=0.0)
     given = asked.parse_args()
     if given.one:
-        print(json.dumps(_measured(given.members[0], given.one, given.threads, given.since)))
+        print(json.dumps(_measured(given.members[0], given.one, given)))
         return
-    speed = _bandwidth(given.threads)
+    speed = bandwidth(given.threads)
     for member in given.members:
         table = Table(title=f"{member}: {given.threads} threads; memory is read at {speed / 1e9:.1f} GB/s")
         for heading in ("engine", "read, tokens/s", "write, tokens/s", "of the bound", "first token, s", "peak, MB"):
             table.add_column(heading, justify="left" if heading == "engine" else "right")
         for engine in _ENGINES:
-            found = _in_process(member, engine, given.threads)
-            bound = speed / _multiplied_bytes(member, engine)
+            found = in_process(member, engine, given.threads)
+            bound = speed / multiplied_bytes(member, engine)
             told = (f"{found['read']:,.0f}", f"{found['written']:,.0f}", f"{100 * found['written'] / bound:.1f} %")
             table.add_row(engine, *told, f"{found['first']:.2f}", f"{found['peak'] / 1e6:,.0f}")
         Console(width=110).print(table)
 
 
-def _in_process(member: Path, engine: str, threads: int) -> dict[str, float]:
+def in_process(member: Path, engine: str, threads: int, temperature: float = 0.0) -> dict[str, float]:
+    """Tokens/s `read` and `written`, seconds to the `first` token, `peak` bytes; of a process of its own."""
     command = [sys.executable, __file__, str(member), "--one", engine, "--threads", str(threads)]
+    command += ["--temperature", str(temperature)]
     run = subprocess.run([*command, "--since", str(time.time())], capture_output=True, text=True, check=False)
     if run.returncode:
         raise SystemExit(f"{engine}: {run.stderr.strip().splitlines()[-1]}")
     return json.loads(run.stdout.splitlines()[-1])
 
 
-def _measured(member: Path, name: str, threads: int, since: float) -> dict[str, float]:
-    prepare_to_answer(threads)
+def _measured(member: Path, name: str, given: argparse.Namespace) -> dict[str, float]:
+    prepare_to_answer(given.threads)
     kind, _, bits = name.partition(" ")
     if kind == "alone":
-        return _alone(member, bits, threads, since)
+        return _alone(member, bits, given.threads, given.since)
     if kind == "transformers":
-        return _in_transformers(member, since)
+        return _in_transformers(member, given.since)
     engine = opened(member, kind, bits or "q8_0", slots=1, queue=1)
     ends = dict.fromkeys(read_config(member).eos_token_ids, -100.0)
     try:
-        _timed(engine, Ask(prompt=_prompt(member, 16), max_tokens=1))
-        first = time.time() - since
-        reading = min(_timed(engine, Ask(prompt=_prompt(member, _READ, run), max_tokens=1))[0] for run in range(_RUNS))
-        asks = [Ask(prompt=_prompt(member, 16, run), max_tokens=_WRITTEN, logit_bias=ends) for run in range(_RUNS)]
-        writing = min(rest for _, rest in (_timed(engine, ask) for ask in asks))
-        return {"read": _READ / reading, "written": (_WRITTEN - 1) / writing, "first": first, "peak": _peak()}
+        more = {"logit_bias": ends, "temperature": given.temperature}
+        return _timed(member, given.since, lambda *asked: _seconds(engine, *asked, more))
     finally:
         engine.close()
 
 
-def _timed(engine: Engine, ask: Ask) -> tuple[float, float]:
-    """Seconds to the first token, and from there to the last."""
-    said, begun, times = Queue[Token | Ended](), time.perf_counter(), []
-    engine.ask(ask, said.put)
+def _timed(member: Path, since: float, seconds: Callable[[tuple[int, ...], int], float]) -> dict[str, float]:
+    """Of an engine that takes so many seconds for a prompt and a number of tokens."""
+    seconds(_prompt(member, 16), 1)
+    first = time.time() - since
+    reading = min(seconds(_prompt(member, _READ, run), 1) for run in range(_RUNS))
+    short = min(seconds(_prompt(member, 16, run), 1) for run in range(_RUNS))
+    writing = min(seconds(_prompt(member, 16, run), _WRITTEN) for run in range(_RUNS)) - short
+    return {"read": _READ / reading, "written": (_WRITTEN - 1) / writing, "first": first, "peak": _peak()}
+
+
+def _seconds(engine: Engine, prompt: tuple[int, ...], count: int, more: dict[str, Any]) -> float:
+    said, begun = Queue[Token | Ended](), time.perf_counter()
+    engine.ask(Ask(prompt=prompt, max_tokens=count, **more), said.put)
     while isinstance(said.get(), Token):
-        times.append(time.perf_counter())
-    return times[0] - begun, times[-1] - times[0]
+        pass
+    return time.perf_counter() - begun
 
 
 def _alone(member: Path, kind: str, threads: int, since: float) -> dict[str, float]:
@@ -119,12 +129,7 @@ def _in_transformers(member: Path, since: float) -> dict[str, float]:
         )
         return time.perf_counter() - begun
 
-    seconds(_prompt(member, 16), 1)
-    first = time.time() - since
-    reading = min(seconds(_prompt(member, _READ, run), 1) for run in range(_RUNS))
-    short = min(seconds(_prompt(member, 16, run), 1) for run in range(_RUNS))
-    writing = min(seconds(_prompt(member, 16, run), _WRITTEN) for run in range(_RUNS)) - short
-    return {"read": _READ / reading, "written": (_WRITTEN - 1) / writing, "first": first, "peak": _peak()}
+    return _timed(member, since, seconds)
 
 
 def _prompt(member: Path, length: int, seed: int = 0) -> tuple[int, ...]:
@@ -137,7 +142,7 @@ def _peak() -> float:
     return peak_bytes() + sum(child.memory_info().rss for child in psutil.Process().children())
 
 
-def _bandwidth(threads: int) -> float:
+def bandwidth(threads: int) -> float:
     """Bytes a second that a sum over a large tensor reads."""
     torch.set_num_threads(threads)
     large = torch.ones(_BANDWIDTH)
@@ -149,7 +154,7 @@ def _bandwidth(threads: int) -> float:
     return 4 * _BANDWIDTH / min(times)
 
 
-def _multiplied_bytes(member: Path, engine: str) -> int:
+def multiplied_bytes(member: Path, engine: str) -> int:
     """What is read for every token: all but the tables, as wide as the engine holds them."""
     kind = engine.rpartition(" ")[2]
     found = 0

@@ -135,6 +135,7 @@ def test_a_saved_member_is_the_same_when_loaded(config, tmp_path):
 
 
 @every_shape
+@pytest.mark.usefixtures("large_tables")
 @torch.no_grad()
 def test_weights_in_their_file_compute_what_weights_in_memory_do(config, tmp_path):
     save_initial(config, tmp_path, torch.bfloat16, 1, unwatched)
@@ -350,7 +351,19 @@ def test_a_damaged_member_is_refused_by_name(damage, said, tmp_path):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.fixture
+def large_tables(monkeypatch):
+    """All tables are as large as those that stay in their files."""
+    monkeypatch.setattr("minikin.model.checkpoint._SMALL_TABLE", 0)
+
+
+def test_a_small_table_is_not_read_from_its_file(tmp_path):
+    save(decoder_of(), tmp_path)
+    assert load(tmp_path).tables.file is None
+
+
 @every_shape
+@pytest.mark.usefixtures("large_tables")
 @torch.no_grad()
 def test_rows_read_from_the_file_are_those_of_the_table(config, tmp_path):
     save(decoder_of(config), tmp_path, shard_bytes=10_000)
@@ -362,6 +375,7 @@ def test_rows_read_from_the_file_are_those_of_the_table(config, tmp_path):
     assert torch.equal(table.file.rows(tokens), table.embed_tokens_per_layer(tokens))
 
 
+@pytest.mark.usefixtures("large_tables")
 def test_a_table_that_is_to_be_trained_is_not_read_from_its_file(tmp_path):
     save(decoder_of(), tmp_path)
     decoder = in_memory(load(tmp_path))
@@ -377,6 +391,7 @@ def test_each_weight_keeps_the_type_that_it_had(tmp_path):
     assert torch.equal(load(tmp_path).norm.weight, decoder.norm.weight)
 
 
+@pytest.mark.usefixtures("large_tables")
 @torch.no_grad()
 def test_a_copy_reads_the_same_rows_and_other_weights_are_taken(tmp_path):
     for name, seed in (("one", 1), ("two", 2)):

@@ -20,6 +20,7 @@ from minikin.model.shards import SHARD_BYTES, RowFile, Written, mapped_weights, 
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 _PIECE = 1 << 22  # weights that are drawn at a time: 16 MB
+_SMALL_TABLE = 1 << 24  # bytes: no more than this becomes resident if it is mapped, and rows are found faster
 
 
 def save(decoder: Decoder, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
@@ -76,8 +77,8 @@ def load(folder: Path, config: Config | None = None) -> Decoder:
                 "weights and configuration do not belong together"
             )
     decoder.load_state_dict({ours: stored[name] for name, (ours, _) in expected.items()}, assign=True)
-    if decoder.tables is not None:
-        decoder.tables.file = RowFile(folder, "embed_tokens_per_layer.weight")
+    if (tables := decoder.tables) is not None and tables.embed_tokens_per_layer.weight.nbytes > _SMALL_TABLE:
+        tables.file = RowFile(folder, "embed_tokens_per_layer.weight")
     return decoder
 
 

@@ -119,14 +119,13 @@ class RowFile:
         return self  # it never changes, and the file is closed with the last that holds it
 
     def rows(self, indices: Tensor) -> Tensor:
-        """Rows of these numbers, [...] → [..., columns], as they are stored; each is read once."""
-        distinct, places = indices.unique(return_inverse=True)
-        found = torch.empty(len(distinct), self._columns, dtype=self._dtype)
+        """Rows of these numbers, [...] → [..., columns], as they are stored."""
+        found = torch.empty(indices.numel(), self._columns, dtype=self._dtype)
         size = self._columns * self._dtype.itemsize
-        for index, row in zip(distinct.tolist(), found.view(torch.uint8).numpy(), strict=True):
+        for index, row in zip(indices.flatten().tolist(), found.view(torch.uint8).numpy(), strict=True):
             if os.preadv(self._descriptor, [row.data], self._start + index * size) != size:
                 raise CheckpointError(f"{self._path}: ends before row {index}; build the member again")
-        return found[places]
+        return found.view(*indices.shape, -1)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:

@@ -19,14 +19,18 @@ _LEAST_ROOM = 64  # columns
 class Slots:
     """Room for `count` conversations.
 
-    `keys` and `values` are [slots · groups, columns, head_dim] for a layer that has its own, else None.
+    `stored` holds, for each type of layer, [layers, 2, slots · groups, columns, head_dim]: the keys and the values of
+    those layers of the type that have their own, in their order; `owners` are these layers' numbers, and `rows` what is
+    stored of each, [2 · slots · groups · columns, head_dim].
     """
 
     def __init__(self, config: Config, count: int) -> None:
         self.count, self.groups, self.lengths = count, config.num_key_value_heads, list[int]()
-        self.keys: list[Tensor | None] = [None] * config.num_hidden_layers
-        self.values: list[Tensor | None] = [None] * config.num_hidden_layers
-        self._longest = config.max_position_embeddings
+        self._config = config
+        numbered = [(kind, layer) for layer, kind in enumerate(config.layer_types) if not config.shares_kv(layer)]
+        self.owners = {kind: [layer for other, layer in numbered if other == kind] for kind, _ in numbered}
+        self.stored = {kind: self._empty(kind, _LEAST_ROOM) for kind in self.owners}
+        self.rows = self._all_rows()
 
     @property
     def taken(self) -> int:
@@ -36,50 +40,54 @@ class Slots:
     @property
     def room(self) -> int:
         """Columns that there is room for."""
-        return next(stored.shape[1] for stored in self.keys if stored is not None)
+        return next(iter(self.stored.values())).shape[3]
 
     def take(self, cache: Cache) -> int:
         """Give the only row of a cache a slot of its own; returns which."""
-        slot = self.taken
+        slot, length = self.taken, cache.positions.shape[1]
         assert slot < self.count, "all slots are taken"
-        self.lengths.append(cache.positions.shape[1])
-        for layer, stored in enumerate(cache.layers):
-            if (columns := stored.columns()) is not None:
-                for kept, given in zip((self.keys, self.values), columns, strict=True):
-                    kept[layer] = self._roomy(kept[layer], given.shape[-1])
-                    self._columns(kept[layer], slot, self.lengths[slot]).copy_(given[0])
+        self.lengths.append(length)
+        self._make_room()
+        for kind, owners in self.owners.items():
+            for layer, stored in zip(owners, self.stored[kind], strict=True):
+                columns = cache.layers[layer].columns()
+                assert columns is not None
+                for kept, given in zip(stored, columns, strict=True):
+                    kept[self._rows(slot), :length] = given[0]
         return slot
 
     def grow(self) -> None:
         """Count one more column in every slot, and see that there is room for it."""
         self.lengths = [length + 1 for length in self.lengths]
-        for kept in (self.keys, self.values):
-            for layer, stored in enumerate(kept):
-                if stored is not None and stored.shape[1] < max(self.lengths):
-                    kept[layer] = self._roomy(stored, stored.shape[-1])
+        self._make_room()
 
     def leave(self, slot: int) -> int:
         """Free a slot; the last one moves there. Returns where it was."""
         last = self.taken - 1
-        for stored in (*self.keys, *self.values):
-            if stored is not None and slot < last:
-                length = self.lengths[last]
-                self._columns(stored, slot, length).copy_(self._columns(stored, last, length))
+        if slot < last:
+            length = self.lengths[last]
+            for stored in self.stored.values():
+                stored[:, :, self._rows(slot), :length] = stored[:, :, self._rows(last), :length]
         self.lengths[slot] = self.lengths[last]
         self.lengths.pop()
         return last
 
-    def _columns(self, stored: Tensor | None, slot: int, length: int) -> Tensor:
-        assert stored is not None
-        return stored[slot * self.groups : (slot + 1) * self.groups, :length]
+    def _rows(self, slot: int) -> slice:
+        return slice(slot * self.groups, (slot + 1) * self.groups)
 
-    def _roomy(self, stored: Tensor | None, head_dim: int) -> Tensor:
-        needed = max(self.lengths)
-        if stored is not None and stored.shape[1] >= needed:
-            return stored
-        room = min(self._longest, max(_LEAST_ROOM, needed + needed // 2))
+    def _make_room(self) -> None:
+        needed, had = max(self.lengths), self.room
+        if needed <= had:
+            return
+        room = min(self._config.max_position_embeddings, needed + needed // 2)
+        for kind, stored in self.stored.items():
+            self.stored[kind] = self._empty(kind, room)
+            self.stored[kind][:, :, :, :had] = stored
+        self.rows = self._all_rows()
+
+    def _all_rows(self) -> dict[str, tuple[Tensor, ...]]:
+        return {kind: stored.flatten(1, 3).unbind() for kind, stored in self.stored.items()}
+
+    def _empty(self, kind: str, room: int) -> Tensor:
         # what no token has written counts nothing, and nothing times what was left in memory might be no number
-        fresh = torch.zeros(self.count * self.groups, room, head_dim)
-        if stored is not None:
-            fresh[:, : stored.shape[1]] = stored
-        return fresh
+        return torch.zeros(len(self.owners[kind]), 2, self.count * self.groups, room, self._config.head_dim_of(kind))

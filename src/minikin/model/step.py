@@ -1,153 +1,110 @@
-"""One more token of several conversations, in as few operations as can be.
+"""One more token of several conversations: what all layers need is made once, and each layer is a `OneToken`."""
 
-What a decoder computes for one token is so little that most of the time goes into starting operations: here products,
-heads and norms that lie side by side are made as one. The numbers are those of `Decoder`, up to the order of sums.
-"""
-
-from dataclasses import dataclass
 from typing import cast, final
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from minikin.model.config import SLIDING, Config
 from minikin.model.decoder import Decoder, Layer
-from minikin.model.layers import Rotation, rotation_at
-from minikin.model.linear import widened
+from minikin.model.layers import inverse_frequencies, rotation_at
+from minikin.model.linear import scores, widened
+from minikin.model.one_token import Norm, OneToken, Product, Sight
 from minikin.model.slots import Slots
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Sight:
-    """What layers of one type see with.
-
-    Rotations are [slots, 1, head_dim]; `places` [slots · groups] are where new keys go in what is stored, `begin` and
-    `count` the columns that some slot sees, and `mask` [slots · groups, 1, count] what keeps them from the others.
-    """
-
-    rotation: Rotation
-    places: Tensor
-    begin: int
-    count: int
-    mask: Tensor
+from minikin.model.tables import Tables
 
 
 @final
 class Step:
-    """A decoder on a processor, made ready to write. Weights that are put side by side here are held twice."""
+    """A decoder on a processor, made ready to write."""
 
     def __init__(self, decoder: Decoder) -> None:
-        self._decoder, self._config = decoder, decoder.config
-        self._norm = _Norm(decoder.config.hidden_size, decoder.config.rms_norm_eps)
-        self._layers = [
-            _OneToken(self._config, index, cast(Layer, layer)) for index, layer in enumerate(decoder.layers)
-        ]
+        config = decoder.config
+        self._embeddings, self._factor, self._capped = (
+            decoder.embed_tokens.weight,
+            config.hidden_size**0.5,
+            decoder.capped,
+        )
+        self._views = {kind: _View(config, kind) for kind in dict.fromkeys(config.layer_types)}
+        self._offers = None if decoder.tables is None else _Offers(decoder.tables, config)
+        self._layers = [OneToken(cast(Layer, layer), config, index) for index, layer in enumerate(decoder.layers)]
+        self._norm = Norm.of(decoder.norm)
 
     @torch.inference_mode()
     def __call__(self, tokens: Tensor, slots: Slots) -> Tensor:
         """Logits of what follows `tokens` [taken], one for every slot that is taken: [taken, vocab]."""
-        decoder, config = self._decoder, self._config
         places = list(slots.lengths)
         slots.grow()
-        x = functional.embedding(tokens, decoder.embed_tokens.weight).float() * config.hidden_size**0.5
-        offered = (None,) * len(self._layers) if decoder.tables is None else decoder.tables.of_each(tokens, x)
-        sights = {kind: self._sight(kind, places, slots) for kind in dict.fromkeys(config.layer_types)}
-        for layer, table in zip(self._layers, offered, strict=True):
-            x = layer(x, table, sights[layer.kind], slots)
-        return decoder.logits(self._norm(x) * decoder.norm.weight)
+        x = widened(self._embeddings.index_select(0, tokens)) * self._factor
+        offered = (None,) * len(self._layers) if self._offers is None else self._offers(tokens, x)
+        at, written = torch.tensor(places), _written(places, slots)
+        sights = {kind: view(places, at, written, slots) for kind, view in self._views.items()}
+        for layer, rows in zip(self._layers, offered, strict=True):
+            x = layer(x, rows, sights[layer.kind])
+        return self._capped(scores(self._norm(x), self._embeddings))
 
-    def _sight(self, kind: str, places: list[int], slots: Slots) -> _Sight:
-        longest, shortest = max(slots.lengths), min(slots.lengths)
-        window = self._config.sliding_window if kind == SLIDING else longest
-        begin = max(0, shortest - window)
-        mask = torch.zeros(1, 1, 1)
-        if longest > shortest or longest - begin > window:
-            seen = torch.arange(begin, longest)
-            at = torch.tensor([place for place in places for _ in range(slots.groups)])[:, None, None]
-            mask = torch.where((seen > at) | (seen <= at - window), float("-inf"), 0.0)
-        rows = (
-            (slot * slots.groups + group, place) for slot, place in enumerate(places) for group in range(slots.groups)
-        )
-        return _Sight(
-            rotation=rotation_at(torch.tensor(places), self._decoder.frequencies[kind]),
-            places=torch.tensor([row * slots.room + place for row, place in rows]),
-            begin=begin,
-            count=longest - begin,
-            mask=mask,
-        )
+
+def _written(places: list[int], slots: Slots) -> Tensor:
+    """Where new keys and values go, slot by slot, in what is stored of a layer: [slots · 2 · groups]."""
+    half, groups, room = slots.count * slots.groups, range(slots.groups), slots.room
+    begins = ((part * half + slot * slots.groups, place) for slot, place in enumerate(places) for part in (0, 1))
+    return torch.tensor([(begin + group) * room + place for begin, place in begins for group in groups])
 
 
 @final
-class _Norm:
-    """x / √(mean(x²) + eps) over the last dimension; PyTorch's own takes three times as many operations."""
+class _View:
+    """What the layers of one type see with, token by token."""
 
-    def __init__(self, size: int, eps: float) -> None:
-        self._eps, self._share = torch.tensor(eps), 1.0 / size
+    def __init__(self, config: Config, kind: str) -> None:
+        self._kind, self._frequencies = kind, inverse_frequencies(config, kind)
+        self._window = config.sliding_window if kind == SLIDING else config.max_position_embeddings
+        turned, not_turned = config.num_attention_heads + config.num_key_value_heads, config.num_key_value_heads
+        self._which = torch.tensor([0] * turned + [1] * not_turned)
+        self._rotations = _rotations(0, self._frequencies)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-        return x * torch.addcmul(self._eps, length, length, value=self._share).rsqrt_()
+    def __call__(self, places: list[int], at: Tensor, written: Tensor, slots: Slots) -> Sight:
+        if slots.room > len(self._rotations):
+            self._rotations = _rotations(slots.room, self._frequencies)
+        cosine, sine = self._rotations.index_select(0, at).index_select(2, self._which).unbind(1)
+        begin, end = max(0, min(slots.lengths) - self._window), max(slots.lengths)
+        seen = slots.stored[self._kind].narrow(2, 0, len(places) * slots.groups).narrow(3, begin, end - begin)
+        keys, values = seen.unbind(1)
+        return Sight(
+            cosine=cosine,
+            sine=sine,
+            rows=slots.rows[self._kind],
+            places=written,
+            keys=keys.transpose(2, 3).unbind(),
+            values=values.unbind(),
+            mask=self._mask(places, begin, end, slots.groups),
+        )
+
+    def _mask(self, places: list[int], begin: int, end: int, groups: int) -> Tensor | None:
+        if min(places) + 1 == end and end - begin <= self._window:
+            return None
+        seen, at = torch.arange(begin, end), torch.tensor(places).repeat_interleave(groups)[:, None, None]
+        return torch.where((seen > at) | (seen <= at - self._window), float("-inf"), 0.0)
+
+
+def _rotations(count: int, frequencies: Tensor) -> Tensor:
+    """Cosine and sine at the first positions, of what is turned and of what is not: [count, 2, 2, head_dim]."""
+    turned = rotation_at(torch.arange(count), frequencies)
+    cosines = torch.cat((turned.cosine, torch.ones_like(turned.cosine)), 1)
+    sines = torch.cat((turned.sine, torch.zeros_like(turned.sine)), 1)
+    return torch.stack((cosines, sines), 1)
 
 
 @final
-class _OneToken:
-    """A layer for one token a slot."""
+class _Offers:
+    """What the tables offer every layer, for one token a slot: the numbers of `Tables`."""
 
-    def __init__(self, config: Config, index: int, layer: Layer) -> None:
-        attention, fed, table = layer.self_attn, layer.mlp, layer.table
-        self.kind, self._scalar = attention.kind, float(layer.layer_scalar)
-        self._queries, self._head_dim = config.num_attention_heads, attention.head_dim
-        projections = (attention.q_proj, attention.k_proj, attention.v_proj)
-        self._to_heads = torch.cat([each.weight for each in projections if each is not None])
-        counted = ((attention.q_norm, self._queries), (attention.k_norm, config.num_key_value_heads))
-        self._scales = torch.cat([norm.weight.expand(count, -1) for norm, count in counted if norm is not None])
-        self._from_heads = attention.o_proj.weight
-        self._to_wide, self._from_wide = torch.cat([fed.gate_proj.weight, fed.up_proj.weight]), fed.down_proj.weight
-        self._table = None
-        if table is not None:
-            scale = table.post_per_layer_input_norm.weight
-            self._table = (table.per_layer_input_gate.weight, table.per_layer_projection.weight, scale)
-        self._before = (layer.input_layernorm.weight, layer.pre_feedforward_layernorm.weight)
-        self._after = (layer.post_attention_layernorm.weight, layer.post_feedforward_layernorm.weight)
-        self._norm, self._norm_of_head = (
-            _Norm(size, config.rms_norm_eps) for size in (config.hidden_size, attention.head_dim)
-        )
-        # whose keys and values are looked at: its own, or those of the last layer of its kind that has some
-        alike = (other for other in range(index, -1, -1) if config.layer_types[other] == self.kind)
-        self._owner = next(other for other in alike if not config.shares_kv(other))
-        self._owns = self._owner == index
+    def __init__(self, tables: Tables, config: Config) -> None:
+        norm = tables.per_layer_projection_norm
+        self._tables, self._shape = tables, (-1, tables.layers, tables.width)
+        self._product, self._factor = Product(tables.per_layer_model_projection.weight), (tables.width / 2) ** 0.5
+        self._norm = Norm(widened(norm.weight) * 2**-0.5, norm.eps * config.hidden_size)
 
-    def __call__(self, x: Tensor, offered: Tensor | None, sight: _Sight, slots: Slots) -> Tensor:
-        mixed = self._attended(self._norm(x) * self._before[0], sight, slots)
-        x = torch.addcmul(x, self._norm(_product(mixed, self._from_heads)), self._after[0])
-        gate, up = _product(self._norm(x) * self._before[1], self._to_wide).chunk(2, -1)
-        fed = _product(functional.gelu(gate, approximate="tanh") * up, self._from_wide)
-        x = torch.addcmul(x, self._norm(fed), self._after[1])
-        if self._table is not None and offered is not None:
-            to_table, from_table, scale = self._table
-            gate = functional.gelu(_product(x, to_table), approximate="tanh")
-            x = torch.addcmul(x, self._norm(_product(gate * offered, from_table)), scale)
-        return x if self._scalar == 1.0 else x * self._scalar
-
-    def _attended(self, x: Tensor, sight: _Sight, slots: Slots) -> Tensor:
-        heads = self._norm_of_head(_product(x, self._to_heads).view(len(x), -1, self._head_dim))
-        turning, size = len(self._scales), self._head_dim
-        turned = heads.narrow(1, 0, turning) * self._scales
-        rolled = turned.roll(size // 2, -1)
-        turned = torch.addcmul(turned * sight.rotation.cosine, rolled, sight.rotation.sine)
-        keys, values = slots.keys[self._owner], slots.values[self._owner]
-        assert keys is not None
-        assert values is not None
-        rows = len(sight.places)
-        if self._owns:
-            for stored, fresh in ((keys, turned[:, self._queries :]), (values, heads[:, turning:])):
-                stored.view(-1, size).index_copy_(0, sight.places, fresh.reshape(rows, size))
-        seen, said = (s.narrow(0, 0, rows).narrow(1, sight.begin, sight.count) for s in (keys, values))
-        query = turned.narrow(1, 0, self._queries).reshape(rows, -1, size)
-        shares = torch.softmax(torch.baddbmm(sight.mask, query, seen.transpose(1, 2)), -1)
-        return torch.bmm(shares, said).view(len(x), -1)
-
-
-def _product(x: Tensor, weight: Tensor) -> Tensor:
-    return functional.linear(x, widened(weight))
+    def __call__(self, tokens: Tensor, embedded: Tensor) -> tuple[Tensor, ...]:
+        """A tensor [slots, table] a layer, from tokens [slots] and their embeddings [slots, hidden]."""
+        rows, projected = self._tables.rows(tokens).view(self._shape), self._product(embedded).view(self._shape)
+        return torch.add(self._norm(projected), rows, alpha=self._factor).unbind(1)

@@ -35,23 +35,16 @@ class Tables(nn.Module):
     def forward(self, tokens: Tokens, embedded: Hidden) -> tuple[PerLayerInput, ...]:
         """(scale · norm(projection / √hidden) + rows · √width) / √2, a tensor [batch, time, table] a layer."""
         shape = (*tokens.shape, self.layers, self.width)
-        rows = self._rows(self._known(tokens)).to(embedded.dtype).view(shape)
+        rows = self.rows(tokens).to(embedded.dtype).view(shape)
         projected = self.per_layer_model_projection(embedded).view(shape)
         # the projection is not divided by √hidden: the normalisation takes that out again, but for its eps
         norm = self.per_layer_projection_norm
         eps, factor = norm.eps * embedded.shape[-1], (self.width / 2) ** 0.5
         return mixed(rows, projected, widened(norm.weight) * 2**-0.5, eps, factor)
 
-    def of_each(self, tokens: Tensor, embedded: Tensor) -> tuple[Tensor, ...]:
-        """The same without gradients for a few tokens [n], all layers at once; a tensor [n, table] a layer."""
-        shape, norm = (len(tokens), self.layers, self.width), self.per_layer_projection_norm
-        rows = self._rows(self._known(tokens)).float().view(shape)
-        projected = self.per_layer_model_projection(embedded).view(shape)
-        inverse = inverse_rms(projected, norm.eps * embedded.shape[-1])
-        scale = widened(norm.weight) * 2**-0.5
-        return torch.add(projected * inverse * scale, rows, alpha=(self.width / 2) ** 0.5).unbind(1)
-
-    def _rows(self, tokens: Tokens) -> Tensor:
+    def rows(self, tokens: Tokens) -> Tensor:
+        """What the tables say of tokens, [...] → [..., layers · table], as it is stored."""
+        tokens = self._known(tokens)
         if self.file is None or torch.is_grad_enabled():  # what is read from a file has no gradient
             return self.embed_tokens_per_layer(tokens)
         return self.file.rows(tokens)

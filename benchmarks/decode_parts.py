@@ -1,0 +1,95 @@
+"""Where the time of a written token goes, in engines whose insides cannot be seen as in ours.
+
+    python benchmarks/decode_parts.py RECIPE MEMBER… [--threads N]
+
+A member of a recipe is written with random weights, whole and with parts left out; the differences are what the parts
+take, beside what reading their weights once would take:
+
+- head: what it takes longer than with 512 tokens in the vocabulary
+- blocks: what it takes longer than with half of the layers, for all
+- dispatch: of the blocks' time, what is left if all widths are next to nothing: starting operations
+- sampling: what drawing at temperature 0.8 adds to taking the likeliest token
+- rest: what is neither head nor blocks: embedding, tables, choosing a token, telling it
+"""
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from decode import bandwidth, in_process, multiplied_bytes
+from rich.console import Console
+from rich.table import Table
+
+from minikin.family.plan import plan
+from minikin.family.reading import read_recipe
+from minikin.model.checkpoint import read_config, save_initial
+from minikin.model.config import Config
+from minikin.text.chat import chat_template
+from minikin.text.tokenizer import Tokenizer
+
+_ENGINES = ("torch", "llama.cpp q8_0", "llama.cpp q4_0")
+_FEW, _NARROW = 512, 32
+_COLUMNS = ("engine", "token, µs", "head", "blocks", "dispatch", "rest", "sampling", "bound: head", "bound: blocks")
+
+
+def main() -> None:
+    """All members with all engines."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("recipe", type=Path)
+    asked.add_argument("members", nargs="+")
+    asked.add_argument("--threads", type=int, default=2)
+    given = asked.parse_args()
+    planned, speed = plan(read_recipe(given.recipe, ())), bandwidth(given.threads)
+    for name in given.members:
+        table = Table(title=f"{name}: {given.threads} threads, memory is read at {speed / 1e9:.1f} GB/s; µs a token")
+        for heading in _COLUMNS:
+            table.add_column(heading, justify="left" if heading == "engine" else "right")
+        with tempfile.TemporaryDirectory() as folder:
+            variants = _written(planned[name].config, Path(folder))
+            for engine in _ENGINES:
+                table.add_row(engine, *(f"{each:,.0f}" for each in _parts(variants, engine, given.threads, speed)))
+        Console(width=120).print(table)
+
+
+def _written(config: Config, folder: Path) -> dict[str, Path]:
+    half = config.num_hidden_layers // 2
+    narrow = {"hidden_size": _NARROW, "intermediate_size": _NARROW, "head_dim": _NARROW, "global_head_dim": None}
+    narrow["hidden_size_per_layer_input"] = min(_NARROW, config.hidden_size_per_layer_input)
+    # the tables' size costs no time, but a lot of space
+    whole = replace(config, vocab_size_per_layer_input=_FEW)
+    halved = {"num_hidden_layers": half, "layer_types": config.layer_types[-half:]}
+    tiny = replace(whole, vocab_size=_FEW, **narrow)
+    configs = {
+        "whole": whole,
+        "half": replace(whole, **halved),
+        "headless": replace(whole, vocab_size=_FEW),
+        "tiny": tiny,
+        "half of tiny": replace(tiny, **halved),
+    }
+    for name, each in configs.items():
+        (folder / name).mkdir()
+        save_initial(each, folder / name, torch.bfloat16, 1, lambda _: None)
+        Tokenizer.of_bytes(each.vocab_size).save(folder / name, each.max_position_embeddings, chat_template())
+    return {name: folder / name for name in configs}
+
+
+def _parts(variants: Mapping[str, Path], engine: str, threads: int, speed: float) -> list[float]:
+    """Microseconds, in the order of the columns."""
+    layers = [read_config(variants[name]).num_hidden_layers for name in ("whole", "half")]
+    all_of = layers[0] / (layers[0] - layers[1])  # for those that one has and the other has not
+    taken = {name: 1e6 / in_process(path, engine, threads)["written"] for name, path in variants.items()}
+    drawn = 1e6 / in_process(variants["whole"], engine, threads, temperature=0.8)["written"]
+    bytes_ = {name: multiplied_bytes(path, engine) for name, path in variants.items()}
+    bound = {name: 1e6 * size / speed for name, size in bytes_.items()}
+    head, blocks = taken["whole"] - taken["headless"], all_of * (taken["whole"] - taken["half"])
+    dispatch = all_of * (taken["tiny"] - taken["half of tiny"])
+    rest, sampling = taken["whole"] - head - blocks, drawn - taken["whole"]
+    least = (bound["whole"] - bound["headless"], all_of * (bound["whole"] - bound["half"]))
+    return [taken["whole"], head, blocks, dispatch, rest, sampling, *least]
+
+
+if __name__ == "__main__":
+    main()
