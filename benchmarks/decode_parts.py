@@ -6,7 +6,7 @@ A member of a recipe is written with random weights, whole and with parts left o
 take, beside what reading their weights once would take:
 
 - head: what it takes longer than with 512 tokens in the vocabulary
-- blocks: what it takes longer than with half of the layers, for all
+- blocks: what it takes longer than with two thirds of the layers, times three
 - dispatch: of the blocks' time, what is left if all widths are next to nothing: starting operations
 - sampling: what drawing at temperature 0.8 adds to taking the likeliest token
 - rest: what is neither head nor blocks: embedding, tables, choosing a token, telling it
@@ -55,19 +55,17 @@ def main() -> None:
 
 
 def _written(config: Config, folder: Path) -> dict[str, Path]:
-    half = config.num_hidden_layers // 2
+    kept = config.num_hidden_layers - config.num_hidden_layers // 3
     narrow = {"hidden_size": _NARROW, "intermediate_size": _NARROW, "head_dim": _NARROW, "global_head_dim": None}
     narrow["hidden_size_per_layer_input"] = min(_NARROW, config.hidden_size_per_layer_input)
-    # the tables' size costs no time, but a lot of space
-    whole = replace(config, vocab_size_per_layer_input=_FEW)
-    halved = {"num_hidden_layers": half, "layer_types": config.layer_types[-half:]}
-    tiny = replace(whole, vocab_size=_FEW, **narrow)
+    fewer = {"num_hidden_layers": kept, "layer_types": config.layer_types[-kept:]}
+    tiny = replace(config, vocab_size=_FEW, **narrow)
     configs = {
-        "whole": whole,
-        "half": replace(whole, **halved),
-        "headless": replace(whole, vocab_size=_FEW),
+        "whole": config,
+        "fewer": replace(config, **fewer),
+        "headless": replace(config, vocab_size=_FEW),
         "tiny": tiny,
-        "half of tiny": replace(tiny, **halved),
+        "fewer of tiny": replace(tiny, **fewer),
     }
     for name, each in configs.items():
         (folder / name).mkdir()
@@ -78,16 +76,16 @@ def _written(config: Config, folder: Path) -> dict[str, Path]:
 
 def _parts(variants: Mapping[str, Path], engine: str, threads: int, speed: float) -> list[float]:
     """Microseconds, in the order of the columns."""
-    layers = [read_config(variants[name]).num_hidden_layers for name in ("whole", "half")]
+    layers = [read_config(variants[name]).num_hidden_layers for name in ("whole", "fewer")]
     all_of = layers[0] / (layers[0] - layers[1])  # for those that one has and the other has not
     taken = {name: 1e6 / in_process(path, engine, threads)["written"] for name, path in variants.items()}
     drawn = 1e6 / in_process(variants["whole"], engine, threads, temperature=0.8)["written"]
     bytes_ = {name: multiplied_bytes(path, engine) for name, path in variants.items()}
     bound = {name: 1e6 * size / speed for name, size in bytes_.items()}
-    head, blocks = taken["whole"] - taken["headless"], all_of * (taken["whole"] - taken["half"])
-    dispatch = all_of * (taken["tiny"] - taken["half of tiny"])
+    head, blocks = taken["whole"] - taken["headless"], all_of * (taken["whole"] - taken["fewer"])
+    dispatch = all_of * (taken["tiny"] - taken["fewer of tiny"])
     rest, sampling = taken["whole"] - head - blocks, drawn - taken["whole"]
-    least = (bound["whole"] - bound["headless"], all_of * (bound["whole"] - bound["half"]))
+    least = (bound["whole"] - bound["headless"], all_of * (bound["whole"] - bound["fewer"]))
     return [taken["whole"], head, blocks, dispatch, rest, sampling, *least]
 
 

@@ -26,11 +26,14 @@ def sampler(
 
 
 def drawn(shares: Tensor, generator: torch.Generator) -> Tensor:
-    """A token of every row by its shares, [rows, vocab] → [rows].
+    """A token of every row by its shares, [rows, vocab] → [rows]: where the sum of shares passes a uniform number.
 
     It is drawn where the generator is, on the CPU: a seed then gives the same tokens whatever the shares were made on.
     """
-    return torch.multinomial(shares.to(generator.device), 1, generator=generator)[:, 0].to(shares.device)
+    sums = shares.to(generator.device).double().cumsum(-1)
+    passed = sums[:, -1:] * torch.rand(len(sums), 1, generator=generator, dtype=torch.float64)
+    found = torch.searchsorted(sums, passed, right=True)[:, 0]
+    return found.clamp_(max=sums.shape[-1] - 1).to(shares.device)  # if the product was rounded up to the whole sum
 
 
 def distribution(logits: Logits, *, temperature: float, top_k: int, top_p: float, min_p: float) -> Tensor:
