@@ -1,6 +1,7 @@
 """Who waits for an engine: first come, first served, and no more than there is room for."""
 
 from collections import deque
+from collections.abc import Callable
 from threading import Condition
 from typing import Generic, TypeVar, final
 
@@ -36,12 +37,25 @@ class Line(Generic[Waiting]):
             self._waiting.append(ask)
             self._changed.notify()
 
-    def next(self, *, wait: bool) -> Waiting | None:
-        """Who came first; None if the line is closed, or if nobody waits and one is not to wait for somebody."""
+    def next(self) -> Waiting | None:
+        """Who came first, once somebody waits; None if the line is closed."""
+        return next(iter(self.first(1, lambda _: 0, 0, wait=True)), None)
+
+    def first(self, most: int, size: Callable[[Waiting], int], room: int, *, wait: bool) -> list[Waiting]:
+        """Who came first, and up to `most` with the next ones that `room` is enough for.
+
+        Nobody if the line is closed, or if nobody waits and one is not to wait for somebody.
+        """
         with self._changed:
             while wait and not (self._waiting or self._closed):
                 self._changed.wait()
-            return self._waiting.popleft() if self._waiting and not self._closed else None
+            found: list[Waiting] = []
+            while self._waiting and not self._closed and len(found) < most:
+                room -= size(self._waiting[0])
+                if found and room < 0:
+                    break
+                found.append(self._waiting.popleft())
+            return found
 
     def step_out(self, ask: Waiting) -> bool:
         """Wait no more; False if it does not wait."""

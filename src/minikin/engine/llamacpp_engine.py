@@ -111,7 +111,7 @@ class LlamaCppEngine:
             running.end("cancelled")
 
     def _work(self) -> None:
-        while (running := self._line.next(wait=True)) is not None:
+        while (running := self._line.next()) is not None:
             self._running.add(running)
             if not self._line.open:
                 running.cancel()

@@ -1,10 +1,10 @@
 """The reference engine: PyTorch in a thread of its own, all running asks one token further at a time.
 
-Prompts are read in pieces between the steps, so that who speaks already is not kept waiting by a long one.
+Prompts are read between the steps, a piece at a time, so that who speaks already is not kept waiting by a long one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import final
@@ -14,15 +14,12 @@ import torch
 from minikin.engine.asking import Ask, Ended, Listener, Load, Reason, Ticket, Token, fitting
 from minikin.engine.line import Line
 from minikin.engine.next_token import Choice, Chosen, next_tokens
+from minikin.engine.prompts import PIECE, Prompts
 from minikin.engine.speech import Speech
-from minikin.model.cache import Cache
 from minikin.model.checkpoint import load
-from minikin.model.generate import last
 from minikin.model.slots import Slots
 from minikin.model.step import Step
 from minikin.text.tokenizer import Tokenizer
-
-_PIECE = 256  # tokens of a prompt that are read at once
 
 
 @dataclass(kw_only=True, eq=False)
@@ -35,7 +32,6 @@ class _Running:
     said: int = 0
     newest: int = 0
     cancelled: bool = False
-    read: int = field(default=0)  # tokens of the prompt
 
     def say(self, chosen: Chosen) -> None:
         """Tell the listener one more token."""
@@ -61,7 +57,7 @@ class TorchEngine:
         self._step, self._slots = Step(self._decoder), Slots(self._config, slots)
         self._line = Line[_Running](slots + queue)
         self._speaking: list[tuple[_Running, Choice]] = []
-        self._reading: tuple[_Running, Cache] | None = None
+        self._reading: tuple[list[_Running], Prompts] | None = None
         self._thread = Thread(target=self._work, name=f"minikin {folder.name}", daemon=True)
         self._thread.start()
 
@@ -74,7 +70,7 @@ class TorchEngine:
 
     def load(self) -> Load:
         """How busy it is now."""
-        running = len(self._speaking) + (self._reading is not None)
+        running = len(self._speaking) + len(self._being_read())
         return Load(running=running, waiting=len(self._line), slots=self._slots.count, alive=self._line.open)
 
     def close(self) -> None:
@@ -109,35 +105,34 @@ class TorchEngine:
                 self._say_on()
 
     def _being_read(self) -> list[_Running]:
-        return [self._reading[0]] if self._reading else []
+        return self._reading[0] if self._reading else []
 
     def _drop_cancelled(self) -> None:
         for row in reversed(range(len(self._speaking))):
             if self._speaking[row][0].cancelled:
                 self._end(row, "cancelled")
-        if self._reading and self._reading[0].cancelled:
-            self._reading[0].end("cancelled")
+        if self._reading and all(running.cancelled for running in self._being_read()):
+            for running in self._being_read():
+                running.end("cancelled")
+                self._line.done()
             self._reading = None
-            self._line.done()
 
     def _read_on(self) -> None:
-        """Read a piece of one prompt; once it is read, its answer begins."""
-        if self._reading is None and len(self._speaking) < self._slots.count:
-            running = self._line.next(wait=not self._speaking)
-            self._reading = (running, Cache.empty(self._config, 1, self._decoder.device)) if running else None
+        """Read a piece; once prompts are read, their answers begin."""
+        free = self._slots.count - len(self._speaking)
+        if self._reading is None and free:
+            runnings = self._line.first(free, lambda each: len(each.ask.prompt), PIECE, wait=not self._speaking)
+            if runnings:
+                self._reading = runnings, Prompts(self._decoder, [running.ask.prompt for running in runnings])
         if self._reading is None:
             return
-        running, cache = self._reading
-        piece = running.ask.prompt[running.read : running.read + _PIECE]
-        positions = torch.arange(running.read, running.read + len(piece))[None]
-        tokens = torch.tensor(piece)[None]
-        hidden = self._decoder(tokens, positions, torch.zeros_like(tokens), cache, last)
-        running.read += len(piece)
-        if running.read == len(running.ask.prompt):
+        runnings, prompts = self._reading
+        if (scores := prompts.read_on()) is not None:
             self._reading = None
-            self._slots.take(cache)
-            self._speaking.append((running, Choice(running.ask, self.vocab_size)))
-            self._hear(self._speaking[-1:], self._decoder.logits(hidden))
+            prompts.take(self._slots)
+            fresh = [(running, Choice(running.ask, self.vocab_size)) for running in runnings]
+            self._speaking += fresh
+            self._hear(fresh, scores)
 
     def _say_on(self) -> None:
         speaking = list(self._speaking)

@@ -42,18 +42,18 @@ class Slots:
         """Columns that there is room for."""
         return next(iter(self.stored.values())).shape[3]
 
-    def take(self, cache: Cache) -> int:
-        """Give the only row of a cache a slot of its own; returns which."""
-        slot, length = self.taken, cache.positions.shape[1]
+    def take(self, cache: Cache, columns: slice = slice(None)) -> int:
+        """Give columns of the only row of a cache a slot of their own; returns which."""
+        slot, length = self.taken, cache.positions[:, columns].shape[1]
         assert slot < self.count, "all slots are taken"
         self.lengths.append(length)
         self._make_room()
         for kind, owners in self.owners.items():
             for layer, stored in zip(owners, self.stored[kind], strict=True):
-                columns = cache.layers[layer].columns()
-                assert columns is not None
-                for kept, given in zip(stored, columns, strict=True):
-                    kept[self._rows(slot), :length] = given[0]
+                known = cache.layers[layer].columns()
+                assert known is not None
+                for kept, given in zip(stored, known, strict=True):
+                    kept[self._rows(slot), :length] = given[0, :, columns]
         return slot
 
     def grow(self) -> None:
