@@ -21,6 +21,8 @@ from minikin.model.checkpoint import load, read_config
 from minikin.model.decoder import Decoder
 from minikin.model.generate import last
 from minikin.model.shards import weight_files
+from minikin.model.slots import Slots
+from minikin.model.step import Step
 
 _PREFILL_TOKENS, _DECODE_TOKENS, _RUNS = 256, 64, 7
 
@@ -50,10 +52,11 @@ def measured(folder: Path, threads: int) -> dict[str, float]:
     """Speed of reading and writing one row, and the peak memory of this process."""
     prepare_to_answer(threads)
     decoder = load(folder).eval()
+    step = Step(decoder)
     tokens = torch.arange(_PREFILL_TOKENS)[None] % decoder.config.vocab_size
     return {
         "prefill_tokens_per_second": _rate(_PREFILL_TOKENS, lambda: _read(decoder, tokens)),
-        "decode_tokens_per_second": _rate(_DECODE_TOKENS, lambda: _write(decoder)),
+        "decode_tokens_per_second": _rate(_DECODE_TOKENS, lambda: _write(decoder, step)),
         "peak_rss_bytes": peak_bytes(),
     }
 
@@ -65,11 +68,15 @@ def _read(decoder: Decoder, tokens: torch.Tensor) -> None:
 
 
 @torch.inference_mode()
-def _write(decoder: Decoder) -> None:
-    cache, token = Cache.empty(decoder.config, 1, decoder.device), torch.tensor([[decoder.config.bos_token_id]])
-    for position in range(_DECODE_TOKENS):
-        hidden = decoder(token, torch.tensor([[position]]), torch.zeros_like(token), cache)
-        token = decoder.logits(hidden).argmax(-1)
+def _write(decoder: Decoder, step: Step) -> None:
+    """As the engine of `chat` and `serve` does."""
+    cache, slots = Cache.empty(decoder.config, 1, decoder.device), Slots(decoder.config, 1)
+    token = torch.tensor([[decoder.config.bos_token_id]])
+    hidden = decoder(token, torch.zeros_like(token), torch.zeros_like(token), cache, last)
+    slots.take(cache)
+    token = decoder.logits(hidden).argmax(-1)
+    for _ in range(_DECODE_TOKENS - 1):
+        token = step(token, slots).argmax(-1)
 
 
 def _rate(tokens: int, work: Callable[[], None]) -> float:
