@@ -1,11 +1,11 @@
-"""Where the time of a written token goes, in engines whose insides cannot be seen as in ours.
+"""Where the time of a written token goes, found by leaving parts out, the same way for every engine.
 
     python benchmarks/decode_parts.py RECIPE MEMBER… [--threads N]
 
 A member of a recipe is written with random weights, whole and with parts left out; the differences are what the parts
 take, beside what reading their weights once would take:
 
-- head: what it takes longer than with 512 tokens in the vocabulary
+- head: what it takes longer than with 512 tokens in the vocabulary (and in the tables, of which a row is read)
 - blocks: what it takes longer than with two thirds of the layers, times three
 - dispatch: of the blocks' time, what is left if all widths are next to nothing: starting operations
 - sampling: what drawing at temperature 0.8 adds to taking the likeliest token
@@ -55,8 +55,17 @@ def main() -> None:
 
 
 def _written(config: Config, folder: Path) -> dict[str, Path]:
+    if config.num_kv_shared_layers:
+        raise SystemExit(
+            "layers that share keys and values are of two kinds, and cannot be counted by leaving some out"
+        )
     kept = config.num_hidden_layers - config.num_hidden_layers // 3
-    narrow = {"hidden_size": _NARROW, "intermediate_size": _NARROW, "head_dim": _NARROW, "global_head_dim": None}
+    narrow = {
+        "hidden_size": _NARROW,
+        "intermediate_size": _NARROW,
+        "head_dim": min(_NARROW, config.head_dim),
+        "global_head_dim": None,
+    }
     narrow["hidden_size_per_layer_input"] = min(_NARROW, config.hidden_size_per_layer_input)
     fewer = {"num_hidden_layers": kept, "layer_types": config.layer_types[-kept:]}
     tiny = replace(config, vocab_size=_FEW, **narrow)

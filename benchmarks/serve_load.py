@@ -3,13 +3,15 @@ them.
 
     python benchmarks/serve_load.py MEMBER [--seconds 120] [--engine NAME] [--threads N]
 
-Two minutes with our server, then two with llama.cpp's own, on the same GGUF file with as many slots.
+Two minutes with our server, then two with llama.cpp's own, with as many slots; if llama.cpp answers here, too, on the
+same GGUF file.
 """
 
 import asyncio
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from serving import QUESTIONS, arguments, body, events, memory, served, text_of
 
@@ -18,23 +20,29 @@ from minikin.engine.child import Child
 from minikin.model.checkpoint import read_config
 
 _CLIENTS, _WARM, _LONGEST = 64, 10, 64  # clients; seconds; tokens
+# our engine asks llama.cpp not to remember prompts either
+_MORE = {"stream_options": {"include_usage": True}, "cache_prompt": False}
 
 
 @dataclass(kw_only=True)
 class Seen:
-    """What all clients met with; `pieces` of each client."""
+    """What all clients met with: seconds to each first text, and the tokens that each client heard."""
 
     first: list[float] = field(default_factory=list[float])
-    pieces: list[int] = field(default_factory=list[int])
+    tokens: list[int] = field(default_factory=list[int])
     errors: list[str] = field(default_factory=list[str])
+    answers: int = 0
+    seconds: float = 0.0
 
-    def told(self, seconds: float) -> str:
+    def told(self) -> str:
         """In a line."""
+        if not self.first:
+            return f"nobody heard anything, {len(self.errors)} errors {self.errors[:2]}"
         p50, p95 = (1000 * sorted(self.first)[int(share * (len(self.first) - 1))] for share in (0.5, 0.95))
-        least = 100 * min(self.pieces) / max(self.pieces)
+        least = 100 * min(self.tokens) / max(self.tokens)
         return (
-            f"{len(self.first) / seconds:.1f} answers/s, {sum(self.pieces) / seconds:.0f} events/s, first text after "
-            f"{p50:.0f} ms (p50), {p95:.0f} ms (p95), the slowest client had {least:.0f} % of the fastest's events, "
+            f"{self.answers / self.seconds:.1f} answers/s, {sum(self.tokens) / self.seconds:.0f} tokens/s, first text "
+            f"after {p50:.0f} ms (p50), {p95:.0f} ms (p95), the slowest client heard {least:.0f} % of the fastest, "
             f"{len(self.errors)} errors {self.errors[:2] or ''}"
         )
 
@@ -48,7 +56,7 @@ def main() -> None:
         asyncio.run(_clients(address, given.member, _WARM, ""))
         before = memory(process)
         seen = asyncio.run(_clients(address, given.member, given.seconds, ""))
-        print(f"minikin: {seen.told(given.seconds)}; memory {before:.0f} → {memory(process):.0f} MB")
+        print(f"minikin: {seen.told()}; memory {before:.0f} → {memory(process):.0f} MB")
     config = read_config(given.member)
     room = _CLIENTS * config.max_position_embeddings * config.kv_bytes_per_token()
     child = Child(
@@ -61,31 +69,41 @@ def main() -> None:
     try:
         asyncio.run(_clients(child.address(), given.member, _WARM, child.key))
         seen = asyncio.run(_clients(child.address(), given.member, given.seconds, child.key))
-        print(f"llama.cpp's own server: {seen.told(given.seconds)}")
+        print(f"llama.cpp's own server: {seen.told()}")
     finally:
         child.close()
 
 
 async def _clients(address: str, member: Path, seconds: float, key: str) -> Seen:
-    seen, until = Seen(), time.monotonic() + seconds
+    seen, started = Seen(), time.monotonic()
 
     async def client(number: int) -> None:
-        pieces = 0
-        while time.monotonic() < until:
-            begun, spoke = time.monotonic(), False
+        tokens = 0
+        while time.monotonic() - started < seconds:
             try:
-                async for event in events(address, body(member, QUESTIONS[number % len(QUESTIONS)], _LONGEST), key):
-                    if not spoke and text_of(event):
-                        seen.first.append(time.monotonic() - begun)
-                        spoke = True
-                    pieces += 1
+                tokens += await _answer(
+                    address, body(member, QUESTIONS[number % len(QUESTIONS)], _LONGEST, **_MORE), key, seen
+                )
             except (OSError, ValueError) as error:
                 seen.errors.append(repr(error))
             number += 1
-        seen.pieces.append(pieces)
+        seen.tokens.append(tokens)
 
     await asyncio.gather(*(client(number) for number in range(_CLIENTS)))
+    seen.seconds = time.monotonic() - started
     return seen
+
+
+async def _answer(address: str, asked: dict[str, Any], key: str, seen: Seen) -> int:
+    """How many tokens it had."""
+    begun, spoke, tokens = time.monotonic(), False, 0
+    async for event in events(address, asked, key):
+        if not spoke and text_of(event):
+            seen.first.append(time.monotonic() - begun)
+            spoke = True
+        tokens = (event.get("usage") or {}).get("completion_tokens", tokens)
+    seen.answers += 1
+    return tokens
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ import torch
 from fakes import TINY, member
 
 from minikin.base.errors import AskError, BusyError, EngineError
-from minikin.engine import llamacpp_engine, next_token
+from minikin.engine import llamacpp_engine, next_token, torch_engine
 from minikin.engine.asking import Ask, Ended, Load
 from minikin.engine.llamacpp_engine import LlamaCppEngine
+from minikin.engine.prompts import Prompts
 from minikin.engine.torch_engine import TorchEngine
 from minikin.model.checkpoint import load
 from minikin.model.generate import generate
@@ -208,6 +209,12 @@ def test_what_cannot_be_answered_is_told_with_both_numbers(engine):
         engine.ask(Ask(prompt=(9, 300), max_tokens=1), Heard())
     with pytest.raises(AskError, match="empty"):
         engine.ask(Ask(prompt=(), max_tokens=1), Heard())
+    with pytest.raises(AskError, match="the seed is 18446744073709551616; it needs to be at least"):
+        engine.ask(Ask(prompt=(9,), max_tokens=1, seed=1 << 64), Heard())
+
+
+def test_a_bias_may_be_a_whole_number(engine):
+    assert answer(engine, logit_bias={60: 500}).wait()[:2] == [60, 60]
 
 
 def test_an_answer_ends_where_the_context_does(engine):
@@ -225,6 +232,39 @@ def test_an_engine_that_fails_leaves_nobody_waiting(folder, monkeypatch):
     heard.wait()
     assert (heard.end.reason, heard.end.problem) == ("failed", "division by zero")
     until(lambda: not engine.load().alive)
+
+
+@pytest.mark.parametrize("where", ["take", "Prompts"])
+def test_an_engine_that_fails_before_the_first_token_leaves_nobody_waiting(folder, monkeypatch, where):
+    engine = TorchEngine(folder)
+    broken = (engine._slots, "take") if where == "take" else (torch_engine, "Prompts")
+    monkeypatch.setattr(*broken, lambda *_: 1 / 0)
+    heard = [endless(engine)[1] for _ in range(2)]
+    for each in heard:
+        each.wait()
+        assert each.end.reason in ("failed", "cancelled")
+    assert heard[0].end.problem == "division by zero"
+
+
+def test_who_leaves_while_being_read_has_left_before_it_is_told(folder, monkeypatch):
+    engine, reading, more = TorchEngine(folder, slots=1, queue=0), threading.Event(), threading.Event()
+    plain = Prompts.read_on
+
+    def read_on(prompts):
+        reading.set()
+        more.wait(10)
+        return plain(prompts)
+
+    monkeypatch.setattr(Prompts, "read_on", read_on)
+    ticket, heard = endless(engine, tuple(range(10, 280)) * 3)
+    reading.wait(10)
+    ticket.cancel()
+    more.set()
+    heard.wait()
+    assert (heard.end.reason, heard.end.tokens) == ("cancelled", 0)
+    assert engine.load() == Load(running=0, waiting=0, slots=1)
+    assert len(answer(engine).wait()) > 0
+    engine.close()
 
 
 def test_what_fails_for_one_touches_nobody_else(folder, monkeypatch):

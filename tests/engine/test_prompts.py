@@ -5,7 +5,6 @@ import torch
 from fakes import SHAPES, decoder_of
 
 from minikin.engine import prompts
-from minikin.engine.line import Line
 from minikin.engine.prompts import Prompts
 from minikin.model.slots import Slots
 from minikin.model.step import Step
@@ -44,16 +43,3 @@ def test_prompts_are_read_as_each_alone(name, lengths, pieces, monkeypatch):
     more = [tokens_of(9, 1)[0] for _ in asked]
     for prompt, token, found in zip(asked, more, Step(decoder)(torch.tensor(more), slots), strict=True):
         torch.testing.assert_close(found, alone(decoder, [*prompt, token]), rtol=1e-4, atol=1e-4)
-
-
-def test_as_many_come_together_as_there_is_room_for():
-    line = Line[str](9)
-    for word in ("a" * 9, "bb", "ccc", "d", "e"):
-        line.enter(word)
-    assert line.first(3, len, 5, wait=False) == ["a" * 9]  # however long it is
-    assert line.first(3, len, 5, wait=False) == ["bb", "ccc"]
-    assert line.first(1, len, 5, wait=False) == ["d"]
-    assert line.next() == "e"
-    assert line.first(3, len, 5, wait=False) == []
-    line.close()
-    assert line.first(3, len, 5, wait=True) == []

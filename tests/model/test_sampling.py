@@ -11,7 +11,7 @@ from minikin.base.errors import DecodingError
 from minikin.model.decoding import Decoding, chooser, decode, decode_batches
 from minikin.model.generate import generate, greedy
 from minikin.model.repeats import penalized, repeats_adjusted, without_repeated_ngrams
-from minikin.model.sampling import distribution, min_p_only, sampler, top_k_only, top_p_only
+from minikin.model.sampling import distribution, drawn, min_p_only, sampler, top_k_only, top_p_only
 
 OFF = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
 PROMPTS = [[2, 9, 10, 11], [2, 50], [2, *range(20, 40)]]
@@ -88,6 +88,17 @@ def test_filters_leave_the_likeliest_token_and_a_distribution(seed, spread, temp
     torch.testing.assert_close(shares.sum(-1), torch.ones(4))
     assert (shares.gather(1, shares.argmax(-1, keepdim=True)) > 0).all()
     assert torch.equal(scores.gather(1, shares.argmax(-1, keepdim=True))[:, 0], scores.amax(-1))
+
+
+def test_what_has_no_share_is_never_drawn():
+    shares = torch.tensor([[0.0, 1e-30, 0.5, 0.0, 0.5, 0.0]]).expand(20_000, -1)
+    assert set(drawn(shares, seeded(1)).tolist()) == {2, 4}
+
+
+@pytest.mark.parametrize("strange", [float("nan"), float("inf")])
+def test_shares_that_are_no_numbers_are_refused(strange):
+    with pytest.raises(ValueError, match="no numbers"):
+        drawn(torch.tensor([[0.5, 0.5], [0.5, strange]]), seeded(1))
 
 
 def test_with_everything_off_the_softmax_is_drawn_from():

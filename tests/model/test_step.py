@@ -7,6 +7,7 @@ import torch
 from fakes import SHAPES, TINY, decoder_of
 
 from minikin.model.cache import Cache
+from minikin.model.checkpoint import load, save_initial
 from minikin.model.generate import last
 from minikin.model.slots import Slots
 from minikin.model.step import Step
@@ -41,6 +42,15 @@ def decoder_with(config, name):
     return decoder
 
 
+def say_all(step, slots, alone, count):
+    """So many more tokens of everybody, some of them beyond the last row of a small table."""
+    for number in range(count):
+        tokens = tokens_of(number, len(alone))
+        found = step(tokens, slots)
+        for each, token, logits in zip(alone, tokens, found, strict=True):
+            torch.testing.assert_close(logits, each.said(token[None]), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_every_slot_says_what_it_would_say_alone(name):
     config = ALL[name]
@@ -48,12 +58,7 @@ def test_every_slot_says_what_it_would_say_alone(name):
     alone = [Alone(decoder, seed, length) for seed, length in ((1, 7), (2, 1), (3, 20))]
     for each in alone:
         slots.take(each.cache)
-    step = Step(decoder)
-    for number in range(30):
-        tokens = tokens_of(number, len(alone))
-        found = step(tokens, slots)
-        for each, token, logits in zip(alone, tokens, found, strict=True):
-            torch.testing.assert_close(logits, each.said(token[None]), rtol=1e-4, atol=1e-4)
+    say_all(Step(decoder), slots, alone, 30)
     assert slots.lengths == [each.length for each in alone]
 
 
@@ -64,26 +69,48 @@ def test_who_leaves_makes_room_and_disturbs_nobody():
         slots.take(each.cache)
     step = Step(decoder)
     for leaving in (0, 1, 0):
-        for number in range(3):
-            tokens = tokens_of(number, len(alone))
-            found = step(tokens, slots)
-            for each, token, logits in zip(alone, tokens, found, strict=True):
-                torch.testing.assert_close(logits, each.said(token[None]), rtol=1e-4, atol=1e-4)
+        say_all(step, slots, alone, 3)
         moved = slots.leave(leaving)
         alone[leaving] = alone[moved]
         alone.pop()
     assert slots.taken == 0
-    fresh = Alone(decoder, 8, 2)
-    assert slots.take(fresh.cache) == 0
-    token = tokens_of(9, 1)
-    torch.testing.assert_close(step(token, slots)[0], fresh.said(token), rtol=1e-4, atol=1e-4)
+    assert not any(stored.any() for stored in slots.stored.values())
 
 
-def test_narrow_weights_are_widened():
-    decoder, slots = decoder_of(), Slots(TINY, 1)
-    for parameter in decoder.parameters():
-        parameter.data = parameter.data.bfloat16()
-    alone = Alone(decoder, 1, 5)
-    slots.take(alone.cache)
-    token = tokens_of(2, 1)
-    torch.testing.assert_close(Step(decoder)(token, slots)[0], alone.said(token), rtol=1e-4, atol=1e-4)
+def test_who_comes_later_takes_the_place_of_who_has_left():
+    decoder, slots = decoder_of(), Slots(TINY, 3)
+    alone = [Alone(decoder, seed, length) for seed, length in ((1, 30), (2, 25), (3, 20))]
+    for each in alone:
+        slots.take(each.cache)
+    step = Step(decoder)
+    say_all(step, slots, alone, 5)
+    alone[0] = alone.pop(slots.leave(0))
+    alone.append(Alone(decoder, 4, 2))
+    slots.take(alone[-1].cache)
+    say_all(step, slots, alone, 20)
+
+
+@pytest.mark.parametrize("name", ["full", "sliding", "shared keys"])
+def test_long_conversations_have_room_made_for_them(name):
+    config = replace(SHAPES[name], max_position_embeddings=256)
+    decoder, slots = decoder_of(config), Slots(config, 2)
+    alone = [Alone(decoder, seed, length) for seed, length in ((1, 60), (2, 3))]
+    for each in alone:
+        slots.take(each.cache)
+    assert slots.room < 70
+    say_all(Step(decoder), slots, alone, 60)
+    assert slots.room >= 120
+
+
+@pytest.mark.parametrize("name", ["full", "shared keys"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_in_their_file_are_widened(name, dtype, tmp_path, monkeypatch):
+    monkeypatch.setattr("minikin.model.checkpoint._SMALL_TABLE", 0)
+    config = replace(SHAPES[name], vocab_size_per_layer_input=250)
+    save_initial(config, tmp_path, dtype, 1, lambda _: None)
+    decoder, slots = load(tmp_path), Slots(config, 2)
+    assert decoder.tables.file is not None
+    alone = [Alone(decoder, seed, length) for seed, length in ((1, 9), (2, 4))]
+    for each in alone:
+        slots.take(each.cache)
+    say_all(Step(decoder), slots, alone, 20)

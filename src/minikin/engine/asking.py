@@ -102,7 +102,7 @@ class Engine(Protocol):
 
 
 def fitting(ask: Ask, context: int, vocab_size: int) -> Ask:
-    """The same with no more tokens than there is room for; raises AskError if there is none, or an id is unknown."""
+    """The same with no more tokens than there is room for; raises AskError if it cannot be answered."""
     if not ask.prompt:
         raise AskError("the prompt is empty; it needs at least one token")
     if len(ask.prompt) >= context:
@@ -113,5 +113,7 @@ def fitting(ask: Ask, context: int, vocab_size: int) -> Ask:
     for where, tokens in (("prompt", ask.prompt), ("logit_bias", ask.logit_bias)):
         if strange := [token for token in tokens if not 0 <= token < vocab_size]:
             raise AskError(f"token {strange[0]}: this member knows ids from 0 to {vocab_size - 1}", where)
+    if not -(1 << 63) <= ask.seed < 1 << 64:
+        raise AskError(f"the seed is {ask.seed}; it needs to be at least -2^63 and below 2^64", "seed")
     room = context - len(ask.prompt)
     return replace(ask, max_tokens=min(ask.max_tokens, room))

@@ -32,7 +32,7 @@ class Choice:
         self._seen: Tensor | None = None
         if ask.logit_bias:
             ids, added = zip(*ask.logit_bias.items(), strict=True)
-            self._bias = torch.zeros(vocab_size).index_add_(0, torch.tensor(ids), torch.tensor(added))
+            self._bias = torch.zeros(vocab_size).index_add_(0, torch.tensor(ids), torch.tensor(added).float())
         if ask.repetition_penalty != 1 or ask.presence_penalty or ask.frequency_penalty:
             self._seen = torch.bincount(torch.tensor(ask.prompt), minlength=vocab_size).float()
 
@@ -76,7 +76,7 @@ class Choice:
 
 def next_tokens(choices: Sequence[Choice], scores: Tensor) -> list[Chosen | Exception]:
     """A token of every row of scores [asks, vocab], or what went wrong with it: that must not touch the others."""
-    likeliest = scores.argmax(-1).tolist()
+    likeliest = scores.argmax(-1).tolist() if any(choice.plain for choice in choices) else []
     return [
         Chosen(id=likeliest[row]) if choice.plain else _tried(choice, scores[row]) for row, choice in enumerate(choices)
     ]

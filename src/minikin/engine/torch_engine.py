@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import final
+from typing import cast, final
 
 import torch
 
@@ -57,7 +57,7 @@ class TorchEngine:
         self._step, self._slots = Step(self._decoder), Slots(self._config, slots)
         self._line = Line[_Running](slots + queue)
         self._speaking: list[tuple[_Running, Choice]] = []
-        self._reading: tuple[list[_Running], Prompts] | None = None
+        self._reading, self._prompts = list[_Running](), cast(Prompts | None, None)
         self._thread = Thread(target=self._work, name=f"minikin {folder.name}", daemon=True)
         self._thread.start()
 
@@ -70,7 +70,7 @@ class TorchEngine:
 
     def load(self) -> Load:
         """How busy it is now."""
-        running = len(self._speaking) + len(self._being_read())
+        running = len(self._speaking) + len(self._reading)
         return Load(running=running, waiting=len(self._line), slots=self._slots.count, alive=self._line.open)
 
     def close(self) -> None:
@@ -92,9 +92,9 @@ class TorchEngine:
         except Exception as error:  # noqa: BLE001  whatever it was, nobody must wait for an engine that is gone
             reason, problem = "failed", " ".join(str(error).split()) or repr(error)
         waiting = self._line.close()
-        for running in (*(running for running, _ in self._speaking), *self._being_read(), *waiting):
+        for running in (*(running for running, _ in self._speaking), *self._reading, *waiting):
             running.end(reason, problem)
-        self._speaking, self._reading = [], None
+        self._speaking, self._reading = [], []
 
     @torch.inference_mode()
     def _answer(self) -> None:
@@ -104,34 +104,28 @@ class TorchEngine:
             if self._speaking:
                 self._say_on()
 
-    def _being_read(self) -> list[_Running]:
-        return self._reading[0] if self._reading else []
-
     def _drop_cancelled(self) -> None:
         for row in reversed(range(len(self._speaking))):
             if self._speaking[row][0].cancelled:
                 self._end(row, "cancelled")
-        if self._reading and all(running.cancelled for running in self._being_read()):
-            for running in self._being_read():
-                running.end("cancelled")
-                self._line.done()
-            self._reading = None
+        if self._reading and self._reading[0].cancelled:  # what is not read at once is alone
+            (running,), self._reading, self._prompts = self._reading, [], None
+            self._line.done()
+            running.end("cancelled")
 
     def _read_on(self) -> None:
         """Read a piece; once prompts are read, their answers begin."""
         free = self._slots.count - len(self._speaking)
-        if self._reading is None and free:
-            runnings = self._line.first(free, lambda each: len(each.ask.prompt), PIECE, wait=not self._speaking)
-            if runnings:
-                self._reading = runnings, Prompts(self._decoder, [running.ask.prompt for running in runnings])
-        if self._reading is None:
+        if free and not self._reading:
+            self._reading = self._line.first(free, lambda each: len(each.ask.prompt), PIECE, wait=not self._speaking)
+        if not self._reading:
             return
-        runnings, prompts = self._reading
-        if (scores := prompts.read_on()) is not None:
-            self._reading = None
-            prompts.take(self._slots)
-            fresh = [(running, Choice(running.ask, self.vocab_size)) for running in runnings]
+        self._prompts = self._prompts or Prompts(self._decoder, [running.ask.prompt for running in self._reading])
+        if (scores := self._prompts.read_on()) is not None:
+            fresh = [(running, Choice(running.ask, self.vocab_size)) for running in self._reading]
+            self._prompts.take(self._slots)
             self._speaking += fresh
+            self._reading, self._prompts = [], None
             self._hear(fresh, scores)
 
     def _say_on(self) -> None:

@@ -42,8 +42,8 @@ def efficiency(folder: Path, threads: int) -> Efficiency:
         bytes={str(bits): config.bytes_at(bits) for bits in (16, 8, 4)},
         file_bytes=sum(file.stat().st_size for file in weight_files(folder)),
         kv_bytes_per_token=config.kv_bytes_per_token(),
-        how=f"{threads} threads, weights as stored and computed with in float32, one row, fastest of {_RUNS} runs; "
-        f"{_PREFILL_TOKENS} tokens read, {_DECODE_TOKENS} written; peak memory of the whole process, PyTorch included",
+        how=f"PyTorch, {threads} threads, weights as stored and computed with in float32, one row, fastest of {_RUNS} "
+        f"runs; {_PREFILL_TOKENS} tokens read, {_DECODE_TOKENS} written; peak memory of the whole process",
         **json.loads(run.stdout),
     )
 
@@ -69,7 +69,7 @@ def _read(decoder: Decoder, tokens: torch.Tensor) -> None:
 
 @torch.inference_mode()
 def _write(decoder: Decoder, step: Step) -> None:
-    """As the engine of `chat` and `serve` does."""
+    """As the PyTorch engine writes one answer."""
     cache, slots = Cache.empty(decoder.config, 1, decoder.device), Slots(decoder.config, 1)
     token = torch.tensor([[decoder.config.bos_token_id]])
     hidden = decoder(token, torch.zeros_like(token), torch.zeros_like(token), cache, last)

@@ -1,7 +1,7 @@
 """A member on disk: a Hugging Face directory, which Transformers loads without code of ours.
 
-Weights are read by mapping their files, as wide as they are stored: a table costs no memory but for the rows that
-tokens ask for, and whatever is multiplied is widened to float32 where it is used.
+Weights are read by mapping their files, as wide as they are stored: a large table costs no memory but for the rows
+that tokens ask for, and whatever is multiplied is widened to float32 where it is used.
 """
 
 import json
@@ -20,7 +20,7 @@ from minikin.model.shards import SHARD_BYTES, RowFile, Written, mapped_weights, 
 
 CONFIG, GENERATION = "config.json", "generation_config.json"
 _PIECE = 1 << 22  # weights that are drawn at a time: 16 MB
-_SMALL_TABLE = 1 << 24  # bytes: no more than this becomes resident if it is mapped, and rows are found faster
+_SMALL_TABLE = 1 << 24  # bytes: up to this it stays mapped; it may become resident, but its rows are found faster
 
 
 def save(decoder: Decoder, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:

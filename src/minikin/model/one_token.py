@@ -20,7 +20,7 @@ from minikin.model.tables import TableGate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sight:
+class StepSight:
     """What layers of one type see with.
 
     `cosine` and `sine` of the rotation are [slots, heads, head_dim] for queries, keys and values; the last are not
@@ -88,7 +88,7 @@ class OneToken:
         self._before_feeding = Norm.of(layer.pre_feedforward_layernorm)
         self._after_feeding = Norm.of(layer.post_feedforward_layernorm)
 
-    def __call__(self, x: Tensor, offered: Tensor | None, sight: Sight) -> Tensor:
+    def __call__(self, x: Tensor, offered: Tensor | None, sight: StepSight) -> Tensor:
         """The residual stream after it [slots, hidden], from the one before and its table's rows [slots, table]."""
         x = self._after.added(x, self._mixing(self._before(x), sight))
         x = self._after_feeding.added(x, self._feeding(self._before_feeding(x)))
@@ -107,7 +107,7 @@ class _Mixing:
         self._to_heads = Product(*(each.weight for each in projections if each is not None))
         self._from_heads = Product(attention.o_proj.weight)
         queries, groups = config.num_attention_heads, config.num_key_value_heads
-        # those that look at the same keys, and what comes of all
+        # shapes: of queries by the keys that they look at, and of all heads' output side by side
         self._queries, self._mixed = (-1, queries // groups, attention.head_dim), (-1, queries * attention.head_dim)
         self._parts, scales = [queries], [attention.q_norm.weight.expand(queries, -1)]
         if attention.k_norm is not None:
@@ -115,7 +115,7 @@ class _Mixing:
             self._parts, scales = [queries, 2 * groups], [*scales, attention.k_norm.weight.expand(groups, -1), plain]
         self._norm, self._heads = Norm(torch.cat(scales), config.rms_norm_eps), sum(self._parts)
 
-    def __call__(self, x: Tensor, sight: Sight) -> Tensor:
+    def __call__(self, x: Tensor, sight: StepSight) -> Tensor:
         heads = self._norm(self._to_heads(x).view(-1, self._heads, self._head_dim))
         cosine, sine = sight.cosine, sight.sine
         if len(self._parts) == 1:

@@ -31,9 +31,11 @@ def drawn(shares: Tensor, generator: torch.Generator) -> Tensor:
     It is drawn where the generator is, on the CPU: a seed then gives the same tokens whatever the shares were made on.
     """
     sums = shares.to(generator.device).double().cumsum(-1)
+    if not sums[:, -1].isfinite().all():
+        raise ValueError("the shares that a token is to be drawn by are no numbers")
+    # at most 1 − 2⁻⁵³ of the whole sum, so what is found is never beyond the last
     passed = sums[:, -1:] * torch.rand(len(sums), 1, generator=generator, dtype=torch.float64)
-    found = torch.searchsorted(sums, passed, right=True)[:, 0]
-    return found.clamp_(max=sums.shape[-1] - 1).to(shares.device)  # if the product was rounded up to the whole sum
+    return torch.searchsorted(sums, passed, right=True)[:, 0].to(shares.device)
 
 
 def distribution(logits: Logits, *, temperature: float, top_k: int, top_p: float, min_p: float) -> Tensor:

@@ -125,7 +125,7 @@ class RowFile:
         for index, row in zip(indices.flatten().tolist(), found.view(torch.uint8).numpy(), strict=True):
             if os.preadv(self._descriptor, [row.data], self._start + index * size) != size:
                 raise CheckpointError(f"{self._path}: ends before row {index}; build the member again")
-        return found.view(*indices.shape, -1)
+        return found.view(*indices.shape, self._columns)
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:

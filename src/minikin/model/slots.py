@@ -21,7 +21,8 @@ class Slots:
 
     `stored` holds, for each type of layer, [layers, 2, slots · groups, columns, head_dim]: the keys and the values of
     those layers of the type that have their own, in their order; `owners` are these layers' numbers, and `rows` what is
-    stored of each, [2 · slots · groups · columns, head_dim].
+    stored of each, [2 · slots · groups · columns, head_dim]. Every slot and layer has columns for the longest
+    conversation that there has been; beyond a conversation's length there is nothing but zeros.
     """
 
     def __init__(self, config: Config, count: int) -> None:
@@ -42,8 +43,9 @@ class Slots:
         """Columns that there is room for."""
         return next(iter(self.stored.values())).shape[3]
 
-    def take(self, cache: Cache, columns: slice = slice(None)) -> int:
-        """Give columns of the only row of a cache a slot of their own; returns which."""
+    @torch.inference_mode()
+    def take(self, cache: Cache, columns: slice = slice(None)) -> None:
+        """Give columns of the only row of a cache a slot of their own, the next one."""
         slot, length = self.taken, cache.positions[:, columns].shape[1]
         assert slot < self.count, "all slots are taken"
         self.lengths.append(length)
@@ -54,20 +56,22 @@ class Slots:
                 assert known is not None
                 for kept, given in zip(stored, known, strict=True):
                     kept[self._rows(slot), :length] = given[0, :, columns]
-        return slot
 
+    @torch.inference_mode()
     def grow(self) -> None:
         """Count one more column in every slot, and see that there is room for it."""
         self.lengths = [length + 1 for length in self.lengths]
         self._make_room()
 
+    @torch.inference_mode()
     def leave(self, slot: int) -> int:
         """Free a slot; the last one moves there. Returns where it was."""
-        last = self.taken - 1
-        if slot < last:
-            length = self.lengths[last]
-            for stored in self.stored.values():
-                stored[:, :, self._rows(slot), :length] = stored[:, :, self._rows(last), :length]
+        last, longer = self.taken - 1, max(self.lengths[slot], self.lengths[-1])
+        for stored in self.stored.values():
+            freed = stored[:, :, self._rows(last), :longer]
+            if slot < last:
+                stored[:, :, self._rows(slot), :longer] = freed
+            freed.zero_()  # whatever was there, were it no number, must not touch who comes next
         self.lengths[slot] = self.lengths[last]
         self.lengths.pop()
         return last
@@ -77,6 +81,7 @@ class Slots:
 
     def _make_room(self) -> None:
         needed, had = max(self.lengths), self.room
+        assert needed <= self._config.max_position_embeddings, "longer than the context"
         if needed <= had:
             return
         room = min(self._config.max_position_embeddings, needed + needed // 2)
@@ -89,5 +94,4 @@ class Slots:
         return {kind: stored.flatten(1, 3).unbind() for kind, stored in self.stored.items()}
 
     def _empty(self, kind: str, room: int) -> Tensor:
-        # what no token has written counts nothing, and nothing times what was left in memory might be no number
         return torch.zeros(len(self.owners[kind]), 2, self.count * self.groups, room, self._config.head_dim_of(kind))

@@ -9,15 +9,16 @@ from minikin.model.config import SLIDING, Config
 from minikin.model.decoder import Decoder, Layer
 from minikin.model.layers import inverse_frequencies, rotation_at
 from minikin.model.linear import scores, widened
-from minikin.model.one_token import Norm, OneToken, Product, Sight
+from minikin.model.one_token import Norm, OneToken, Product, StepSight
 from minikin.model.slots import Slots
 from minikin.model.tables import Tables
 
 
 @final
 class Step:
-    """A decoder on a processor, made ready to write."""
+    """A decoder on a processor, made ready to write, as its weights are now."""
 
+    @torch.no_grad()
     def __init__(self, decoder: Decoder) -> None:
         config = decoder.config
         self._embeddings, self._factor, self._capped = (
@@ -33,6 +34,7 @@ class Step:
     @torch.inference_mode()
     def __call__(self, tokens: Tensor, slots: Slots) -> Tensor:
         """Logits of what follows `tokens` [taken], one for every slot that is taken: [taken, vocab]."""
+        assert len(tokens) == slots.taken, "a token for every slot that is taken"
         places = list(slots.lengths)
         slots.grow()
         x = widened(self._embeddings.index_select(0, tokens)) * self._factor
@@ -58,18 +60,18 @@ class _View:
     def __init__(self, config: Config, kind: str) -> None:
         self._kind, self._frequencies = kind, inverse_frequencies(config, kind)
         self._window = config.sliding_window if kind == SLIDING else config.max_position_embeddings
-        turned, not_turned = config.num_attention_heads + config.num_key_value_heads, config.num_key_value_heads
-        self._which = torch.tensor([0] * turned + [1] * not_turned)
+        groups = config.num_key_value_heads
+        self._turning = torch.tensor([0] * (config.num_attention_heads + groups) + [1] * groups)
         self._rotations = _rotations(0, self._frequencies)
 
-    def __call__(self, places: list[int], at: Tensor, written: Tensor, slots: Slots) -> Sight:
+    def __call__(self, places: list[int], at: Tensor, written: Tensor, slots: Slots) -> StepSight:
         if slots.room > len(self._rotations):
             self._rotations = _rotations(slots.room, self._frequencies)
-        cosine, sine = self._rotations.index_select(0, at).index_select(2, self._which).unbind(1)
+        cosine, sine = self._rotations.index_select(0, at).index_select(2, self._turning).unbind(1)
         begin, end = max(0, min(slots.lengths) - self._window), max(slots.lengths)
         seen = slots.stored[self._kind].narrow(2, 0, len(places) * slots.groups).narrow(3, begin, end - begin)
         keys, values = seen.unbind(1)
-        return Sight(
+        return StepSight(
             cosine=cosine,
             sine=sine,
             rows=slots.rows[self._kind],
@@ -80,7 +82,7 @@ class _View:
         )
 
     def _mask(self, places: list[int], begin: int, end: int, groups: int) -> Tensor | None:
-        if min(places) + 1 == end and end - begin <= self._window:
+        if min(places) + 1 == end:  # so all are as long, and nobody sees what others do not
             return None
         seen, at = torch.arange(begin, end), torch.tensor(places).repeat_interleave(groups)[:, None, None]
         return torch.where((seen > at) | (seen <= at - self._window), float("-inf"), 0.0)
