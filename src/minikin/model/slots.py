@@ -57,7 +57,6 @@ class Slots:
                 for kept, given in zip(stored, known, strict=True):
                     kept[self._rows(slot), :length] = given[0, :, columns]
 
-    @torch.inference_mode()
     def grow(self) -> None:
         """Count one more column in every slot, and see that there is room for it."""
         self.lengths = [length + 1 for length in self.lengths]
@@ -82,9 +81,11 @@ class Slots:
     def _make_room(self) -> None:
         needed, had = max(self.lengths), self.room
         assert needed <= self._config.max_position_embeddings, "longer than the context"
-        if needed <= had:
-            return
-        room = min(self._config.max_position_embeddings, needed + needed // 2)
+        if needed > had:
+            self._move(had, min(self._config.max_position_embeddings, needed + needed // 2))
+
+    @torch.inference_mode()
+    def _move(self, had: int, room: int) -> None:
         for kind, stored in self.stored.items():
             self.stored[kind] = self._empty(kind, room)
             self.stored[kind][:, :, :, :had] = stored
