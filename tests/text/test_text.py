@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy
+import psutil
 import pytest
 import tokenizers
 import torch
@@ -34,6 +35,17 @@ def test_text_survives_encoding(text):
     text = text.encode("utf-8", "ignore").decode()
     # a literal ▁ comes back as a space, as in Gemma
     assert TOKENIZER.decode(TOKENIZER.encode(text)) == text.replace("▁", " ")
+
+
+def test_texts_are_not_remembered():
+    def encode(numbers):
+        for number in numbers:
+            TOKENIZER.encode(f"This is a text that nobody has written before, and it ends with {number}.")
+
+    encode(range(1_000))
+    before = psutil.Process().memory_info().rss
+    encode(range(1_000, 9_000))
+    assert psutil.Process().memory_info().rss - before < 4e6  # 20 MB, were the library to keep them
 
 
 @pytest.mark.parametrize("special", SPECIALS)

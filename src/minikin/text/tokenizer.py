@@ -34,6 +34,8 @@ class Tokenizer:
         inner.no_padding()
         # text that happens to spell a special token is text
         inner.encode_special_tokens = True
+        # it would keep the tokens of the last ten thousand texts, 34 MB of them, and hardly a text comes twice
+        inner.model._resize_cache(0)
         self._inner = inner
 
     @property
