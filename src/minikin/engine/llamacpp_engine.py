@@ -22,6 +22,8 @@ from minikin.model.checkpoint import read_config
 
 # in the order of Transformers: what may be drawn is decided after the temperature
 _ORDER = ["penalties", "temperature", "top_k", "top_p", "min_p"]
+# the likeliest token: temperature 0 would go through all of a vocabulary several times
+_LIKELIEST = {"samplers": ["penalties", "top_k"], "top_k": 1}
 _ENDINGS: Mapping[str, Reason] = {"eos": "stop", "word": "stop", "limit": "length"}
 
 
@@ -182,4 +184,5 @@ def _request(ask: Ask) -> dict[str, Any]:
         "cache_prompt": False,
         # it tells the chosen token's own share only beside at least one other
         "n_probs": 0 if ask.logprobs is None else max(1, ask.logprobs),
+        **({} if ask.temperature else _LIKELIEST),
     }
