@@ -6,7 +6,7 @@ A member of a recipe is written with random weights, whole and with parts left o
 take, beside what reading their weights once would take:
 
 - head: what it takes longer than with 512 tokens in the vocabulary (and in the tables, of which a row is read)
-- blocks: what it takes longer than with two thirds of the layers, times three
+- blocks: what it takes longer than with some two thirds of the layers, times three or what is true of their number
 - dispatch: of the blocks' time, what is left if all widths are next to nothing: starting operations
 - sampling: what drawing at temperature 0.8 adds to taking the likeliest token
 - rest: what is neither head nor blocks: embedding, tables, choosing a token, telling it
@@ -65,8 +65,8 @@ def _written(config: Config, folder: Path) -> dict[str, Path]:
         "intermediate_size": _NARROW,
         "head_dim": min(_NARROW, config.head_dim),
         "global_head_dim": None,
+        "hidden_size_per_layer_input": min(_NARROW, config.hidden_size_per_layer_input),
     }
-    narrow["hidden_size_per_layer_input"] = min(_NARROW, config.hidden_size_per_layer_input)
     fewer = {"num_hidden_layers": kept, "layer_types": config.layer_types[-kept:]}
     tiny = replace(config, vocab_size=_FEW, **narrow)
     configs = {

@@ -42,6 +42,14 @@ def decoder_with(config, name):
     return decoder
 
 
+def seated(decoder, slots, told):
+    """Conversations of these seeds and lengths, each in a slot."""
+    alone = [Alone(decoder, seed, length) for seed, length in told]
+    for each in alone:
+        slots.take(each.cache)
+    return alone
+
+
 def say_all(step, slots, alone, count):
     """So many more tokens of everybody, some of them beyond the last row of a small table."""
     for number in range(count):
@@ -55,18 +63,14 @@ def say_all(step, slots, alone, count):
 def test_every_slot_says_what_it_would_say_alone(name):
     config = ALL[name]
     decoder, slots = decoder_with(config, name), Slots(config, 4)
-    alone = [Alone(decoder, seed, length) for seed, length in ((1, 7), (2, 1), (3, 20))]
-    for each in alone:
-        slots.take(each.cache)
+    alone = seated(decoder, slots, ((1, 7), (2, 1), (3, 20)))
     say_all(Step(decoder), slots, alone, 30)
     assert slots.lengths == [each.length for each in alone]
 
 
 def test_who_leaves_makes_room_and_disturbs_nobody():
     decoder, slots = decoder_of(), Slots(TINY, 3)
-    alone = [Alone(decoder, seed, length) for seed, length in ((1, 9), (2, 4), (3, 12))]
-    for each in alone:
-        slots.take(each.cache)
+    alone = seated(decoder, slots, ((1, 9), (2, 4), (3, 12)))
     step = Step(decoder)
     for leaving in (0, 1, 0):
         say_all(step, slots, alone, 3)
@@ -79,9 +83,7 @@ def test_who_leaves_makes_room_and_disturbs_nobody():
 
 def test_who_comes_later_takes_the_place_of_who_has_left():
     decoder, slots = decoder_of(), Slots(TINY, 3)
-    alone = [Alone(decoder, seed, length) for seed, length in ((1, 30), (2, 25), (3, 20))]
-    for each in alone:
-        slots.take(each.cache)
+    alone = seated(decoder, slots, ((1, 30), (2, 25), (3, 20)))
     step = Step(decoder)
     say_all(step, slots, alone, 5)
     alone[0] = alone.pop(slots.leave(0))
@@ -94,9 +96,7 @@ def test_who_comes_later_takes_the_place_of_who_has_left():
 def test_long_conversations_have_room_made_for_them(name):
     config = replace(SHAPES[name], max_position_embeddings=256)
     decoder, slots = decoder_of(config), Slots(config, 2)
-    alone = [Alone(decoder, seed, length) for seed, length in ((1, 60), (2, 3))]
-    for each in alone:
-        slots.take(each.cache)
+    alone = seated(decoder, slots, ((1, 60), (2, 3)))
     assert slots.room < 70
     say_all(Step(decoder), slots, alone, 60)
     assert slots.room >= 120
@@ -110,7 +110,5 @@ def test_weights_in_their_file_are_widened(name, dtype, tmp_path, monkeypatch):
     save_initial(config, tmp_path, dtype, 1, lambda _: None)
     decoder, slots = load(tmp_path), Slots(config, 2)
     assert decoder.tables.file is not None
-    alone = [Alone(decoder, seed, length) for seed, length in ((1, 9), (2, 4))]
-    for each in alone:
-        slots.take(each.cache)
+    alone = seated(decoder, slots, ((1, 9), (2, 4)))
     say_all(Step(decoder), slots, alone, 20)

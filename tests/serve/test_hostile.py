@@ -117,8 +117,9 @@ def test_who_goes_away_frees_the_place(address):
     begun = time.monotonic()
     until(lambda: (running(address)["running"], running(address)["waiting"]) == (0, 0))
     assert time.monotonic() - begun < 1.0  # on a quiet machine some milliseconds: benchmarks/serve_cancel.py
+    timeout = httpx2.Timeout(60, read=0.05)
     with pytest.raises(httpx2.ReadTimeout):
-        httpx2.post(f"{address}/v1/chat/completions", json=ENDLESS | {"stream": False}, timeout=0.05)
+        httpx2.post(f"{address}/v1/chat/completions", json=ENDLESS | {"stream": False}, timeout=timeout)
     until(lambda: running(address)["running"] == 0)
 
 

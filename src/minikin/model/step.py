@@ -21,11 +21,8 @@ class Step:
     @torch.no_grad()
     def __init__(self, decoder: Decoder) -> None:
         config = decoder.config
-        self._embeddings, self._factor, self._capped = (
-            decoder.embed_tokens.weight,
-            config.hidden_size**0.5,
-            decoder.capped,
-        )
+        self._embeddings, self._capped = decoder.embed_tokens.weight, decoder.capped
+        self._factor = config.hidden_size**0.5
         self._views = {kind: _View(config, kind) for kind in dict.fromkeys(config.layer_types)}
         self._offers = None if decoder.tables is None else _Offers(decoder.tables, config)
         self._layers = [OneToken(cast(Layer, layer), config, index) for index, layer in enumerate(decoder.layers)]
