@@ -4,14 +4,15 @@ It says the same as PyTorch does here with the same settings, but for rounding, 
 """
 
 import json
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from socket import SHUT_RDWR, socket
 from threading import Thread
+from time import sleep
 from typing import Any, final
 from urllib.parse import urlsplit
 
@@ -25,6 +26,21 @@ _ORDER = ["penalties", "temperature", "top_k", "top_p", "min_p"]
 # the likeliest token: temperature 0 would go through all of a vocabulary several times
 _LIKELIEST = {"samplers": ["penalties", "top_k"], "top_k": 1}
 _ENDINGS: Mapping[str, Reason] = {"eos": "stop", "word": "stop", "limit": "length"}
+_BEAT = 0.002  # seconds
+
+
+class _Unhurried(socket):
+    """Once it reads `by_beats`, what came meanwhile is read at once.
+
+    Small members write a token in less time than it takes to wake up for one, on cores that llama.cpp needs itself.
+    """
+
+    by_beats = False
+
+    def recv_into(self, *given: Any) -> int:  # what HTTPResponse reads by
+        if self.by_beats:
+            sleep(_BEAT)
+        return super().recv_into(*given)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -35,14 +51,19 @@ class _Running:
     listener: Listener
     cancelled: bool = False
     said: int = 0
-    _socket: socket.socket | None = field(default=None)
+    _socket: _Unhurried | None = field(default=None)
 
     def cancel(self) -> None:
         """Want no more of it: llama.cpp stops when nobody listens."""
         self.cancelled = True
         if (connected := self._socket) is not None:
             with suppress(OSError):  # if it has ended meanwhile
-                connected.shutdown(socket.SHUT_RDWR)
+                connected.shutdown(SHUT_RDWR)
+
+    def begun(self) -> None:
+        """Its first token is there: the next need no hurry."""
+        if (connected := self._socket) is not None:
+            connected.by_beats = True
 
     def end(self, reason: Reason, problem: str = "") -> None:
         """Tell the listener that this was all."""
@@ -56,7 +77,7 @@ class _Running:
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
         try:
             connection.connect()
-            self._socket = connection.sock
+            connection.sock = self._socket = _Unhurried(fileno=connection.sock.detach())
             if self.cancelled:  # before there was a connection to be closed
                 yield None
                 return
@@ -136,6 +157,7 @@ class LlamaCppEngine:
             if reply.status != HTTPStatus.OK:
                 return "failed", " ".join(reply.read().decode(errors="replace").split())
             for told in _events(reply):
+                running.begun()
                 # it counts those that it keeps silent on, until the bytes of their character are all there
                 running.said = told["tokens_predicted"]
                 if told["stop"]:
