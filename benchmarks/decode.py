@@ -3,10 +3,11 @@
     python benchmarks/decode.py MEMBER… [--threads N]
 
 Every engine answers in a process of its own, one after the other, with the same prompts: `torch` and `llama.cpp`
-through our interface, `llama.cpp alone` as it times itself, Transformers' `generate`. It prints tokens/s of reading 512
-tokens and of writing 128 (fastest of five), the seconds from the process's start to its first token, and the peak
-memory of the process and what it started. The bound is what the memory allows: the bytes of all multiplied weights are
-read for every token. Answers are kept from ending by a bias on the end tokens, which both engines add to the scores.
+through our interface, Transformers' `generate`, llama.cpp `alone` as it times itself, and what it `streams` to who reads
+its bytes and does nothing with them. It prints tokens/s of reading 512 tokens and of writing 128 (fastest of five), the
+seconds from the process's start to its first token, and the peak memory of the process and what it started. The bound
+is what the memory allows: the bytes of all multiplied weights are read for every token. Answers are kept from ending by
+a bias on the end tokens, which both engines add to the scores.
 """
 
 import argparse
@@ -34,7 +35,12 @@ from minikin.ship.llamacpp import LlamaCpp
 from minikin.ship.types import KINDS, stored_bytes, stored_type
 
 _READ, _WRITTEN, _RUNS = 512, 128, 5
-_ENGINES = ("torch", "transformers", "llama.cpp f16", "llama.cpp q8_0", "llama.cpp q4_0", "alone q8_0", "alone q4_0")
+_CONTEXT = _READ + _WRITTEN + 8
+_BITS = ("q8_0", "q4_0")
+_ENGINES = (
+    *("torch", "transformers", "llama.cpp f16"),
+    *(f"{name} {kind}" for name in ("llama.cpp", "streams", "alone") for kind in _BITS),
+)
 _BANDWIDTH = 1 << 28  # floats that are read to see how fast that is
 
 
@@ -78,6 +84,9 @@ def _measured(member: Path, name: str, given: argparse.Namespace) -> dict[str, f
     kind, _, bits = name.partition(" ")
     if kind == "alone":
         return _alone(member, bits, given.threads, given.since)
+    if kind == "streams":
+        with LlamaCpp(gguf_file(member, bits), threads=given.threads, context=_CONTEXT) as server:
+            return _timed(member, given.since, lambda *asked: _streamed(server, *asked))
     if kind == "transformers":
         return _in_transformers(member, given.since)
     engine = opened(member, kind, bits or "q8_0", slots=1, queue=1)
@@ -109,7 +118,7 @@ def _seconds(engine: Engine, prompt: tuple[int, ...], count: int, more: dict[str
 
 
 def _alone(member: Path, kind: str, threads: int, since: float) -> dict[str, float]:
-    with LlamaCpp(gguf_file(member, kind), threads=threads, context=_READ + _WRITTEN + 8) as engine:
+    with LlamaCpp(gguf_file(member, kind), threads=threads, context=_CONTEXT) as engine:
         engine._complete(_prompt(member, 16), 1, {})
         first = time.time() - since
         told = [engine._complete(_prompt(member, _READ, run), 1, {})["timings"] for run in range(_RUNS)]
@@ -117,6 +126,15 @@ def _alone(member: Path, kind: str, threads: int, since: float) -> dict[str, flo
         said = [engine._complete(_prompt(member, 16, run), _WRITTEN, more)["timings"] for run in range(_RUNS)]
     fastest = max(each["prompt_per_second"] for each in told), max(each["predicted_per_second"] for each in said)
     return {"read": fastest[0], "written": fastest[1], "first": first, "peak": _peak()}
+
+
+def _streamed(server: LlamaCpp, prompt: tuple[int, ...], count: int) -> float:
+    more = {"stream": True, "ignore_eos": True, "temperature": 0, "return_tokens": True}
+    begun = time.perf_counter()
+    with server.asked("/completion", {"prompt": list(prompt), "n_predict": count, **more}) as reply:
+        while reply.read1():
+            pass
+    return time.perf_counter() - begun
 
 
 def _in_transformers(member: Path, since: float) -> dict[str, float]:

@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 from collections.abc import Collection, Mapping, Sequence
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any, Literal, final
 from urllib.error import HTTPError
@@ -104,12 +105,16 @@ class LlamaCpp:
         return self._ask("/completion", {**asked, **more})
 
     def _ask(self, what: str, value: Any) -> Any:
+        with self.asked(what, value) as reply:
+            return json.load(reply)
+
+    def asked(self, what: str, value: Any) -> HTTPResponse:
+        """What llama.cpp's own server answers to `value` at the address `what`; raises ExportError if it refuses."""
         assert self._server is not None
         body = json.dumps(value).encode()
         request = Request(self._server.listening_address + what, body, {"Content-Type": "application/json"})
         try:
-            with self._opener.open(request) as reply:
-                return json.load(reply)
+            return self._opener.open(request)
         except HTTPError as error:
             said = error.read().decode(errors="replace")
             raise ExportError(f"{self.path}: llama.cpp refuses {what} ({' '.join(said.split())})") from error
