@@ -3,11 +3,11 @@
     python benchmarks/decode.py MEMBER… [--threads N]
 
 Every engine answers in a process of its own, one after the other, with the same prompts: `torch` and `llama.cpp`
-through our interface, Transformers' `generate`, llama.cpp `alone` as it times itself, and what it `streams` to who reads
-its bytes and does nothing with them. It prints tokens/s of reading 512 tokens and of writing 128 (fastest of five), the
-seconds from the process's start to its first token, and the peak memory of the process and what it started. The bound
-is what the memory allows: the bytes of all multiplied weights are read for every token. Answers are kept from ending by
-a bias on the end tokens, which both engines add to the scores.
+through our interface, Transformers' `generate`, llama.cpp `alone` as it times itself, and what it `streams` to whoever
+reads its bytes and does nothing with them. It prints tokens/s of reading 512 tokens and of writing 128 (fastest of
+five), the seconds from the process's start to its first token, and the peak memory of the process and what it started.
+The bound is what the memory allows: the bytes of all multiplied weights are read for every token. Answers are kept from
+ending by a bias on the end tokens, which both engines add to the scores.
 """
 
 import argparse
