@@ -4,6 +4,7 @@ import threading
 import time
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -111,6 +112,28 @@ def test_an_answer_is_the_likeliest_tokens(folder):
         assert said.wait() == generate(load(folder).eval(), [list(prompt)], 10)[0]
         assert said.end.reason == ("length" if len(said.wait()) == 10 else "stop")
     engine.close()
+
+
+def test_members_take_turns(folder):
+    said = []
+    engines = [TorchEngine(folder, slots=1) for _ in range(2)]
+    heard = [Heard() for _ in engines]
+    bias = dict.fromkeys(TINY.eos_token_ids, -1e9)
+    for number, engine in enumerate(engines):
+
+        def listen(told, number=number):
+            said.append(number)
+            heard[number](told)
+
+        engine.ask(Ask(prompt=PROMPTS[0], max_tokens=300, logit_bias=bias), listen)
+    assert heard[0].wait() == heard[1].wait()
+    for engine in engines:
+        engine.close()
+    begun, ended = said.index(1), len(said) - 1 - said[::-1].index(0)
+    both = said[begun:ended]
+    assert len(both) > 200
+    # a turn that reads a prompt tells its first token and the next
+    assert all(one != other for one, other in pairwise(both[2:]))
 
 
 def test_many_at_once_are_answered_as_each_alone(folder, engine):

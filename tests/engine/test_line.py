@@ -7,10 +7,10 @@ def test_as_many_come_together_as_there_is_room_for():
     line = Line[str](9)
     for word in ("a" * 9, "bb", "ccc", "d", "e"):
         line.enter(word)
-    assert line.first(3, len, 5, wait=False) == ["a" * 9]  # however long it is
-    assert line.first(3, len, 5, wait=False) == ["bb", "ccc"]
-    assert line.first(1, len, 5, wait=False) == ["d"]
+    assert line.first(3, len, 5) == ["a" * 9]  # however long it is
+    assert line.first(3, len, 5) == ["bb", "ccc"]
+    assert line.first(1, len, 5) == ["d"]
     assert line.next() == "e"
-    assert line.first(3, len, 5, wait=False) == []
+    assert line.first(3, len, 5) == []
     line.close()
-    assert line.first(3, len, 5, wait=True) == []
+    assert line.next() is None

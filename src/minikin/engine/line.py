@@ -39,18 +39,16 @@ class Line(Generic[Waiting]):
 
     def next(self) -> Waiting | None:
         """Who came first, once somebody waits; None if the line is closed."""
-        return next(iter(self.first(1, lambda _: 0, 0, wait=True)), None)
-
-    def first(self, most: int, size: Callable[[Waiting], int], room: int, *, wait: bool) -> list[Waiting]:
-        """Who came first, and up to `most` with the next ones that `room` is enough for.
-
-        Nobody if the line is closed, or if nobody waits and one is not to wait for somebody.
-        """
         with self._changed:
-            while wait and not (self._waiting or self._closed):
+            while not (self._waiting or self._closed):
                 self._changed.wait()
+            return None if self._closed else self._waiting.popleft()
+
+    def first(self, most: int, size: Callable[[Waiting], int], room: int) -> list[Waiting]:
+        """Who came first, and up to `most` with the next ones that `room` is enough for; nobody if nobody waits."""
+        with self._changed:
             found: list[Waiting] = []
-            while self._waiting and not self._closed and len(found) < most:
+            while self._waiting and len(found) < most:
                 room -= size(self._waiting[0])
                 if found and room < 0:
                     break

@@ -1,22 +1,25 @@
-"""The reference engine: PyTorch in a thread of its own, all running asks one token further at a time.
+"""The reference engine: PyTorch, all running asks one token further at a time.
 
 Prompts are read between the steps, a piece at a time, so that who speaks already is not kept waiting by a long one.
+Engines take turns in the thread that computes; a turn is a piece and a step.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Lock
 from typing import cast, final
 
 import torch
 
 from minikin.engine.asking import Ask, Ended, Listener, Load, Reason, Ticket, Token, fitting
+from minikin.engine.computing import done, later
 from minikin.engine.line import Line
 from minikin.engine.next_token import Choice, Chosen, next_tokens
 from minikin.engine.prompts import PIECE, Prompts
 from minikin.engine.speech import Speech
 from minikin.model.checkpoint import load
+from minikin.model.decoder import Decoder
 from minikin.model.slots import Slots
 from minikin.model.step import Step
 from minikin.text.tokenizer import Tokenizer
@@ -51,21 +54,19 @@ class TorchEngine:
     name = "torch"
 
     def __init__(self, folder: Path, slots: int = 8, queue: int = 64) -> None:
-        self._decoder, self._tokenizer = load(folder).eval(), Tokenizer.load(folder)
-        self._config = self._decoder.config
+        self._decoder, self._step, self._slots = done(lambda: _made_ready(folder, slots))
+        self._config, self._tokenizer = self._decoder.config, Tokenizer.load(folder)
         self.context, self.vocab_size = self._config.max_position_embeddings, self._config.vocab_size
-        self._step, self._slots = Step(self._decoder), Slots(self._config, slots)
-        self._line = Line[_Running](slots + queue)
-        self._speaking: list[tuple[_Running, Choice]] = []
+        self._line, self._speaking = Line[_Running](slots + queue), list[tuple[_Running, Choice]]()
         self._reading, self._prompts = list[_Running](), cast(Prompts | None, None)
-        self._thread = Thread(target=self._work, name=f"minikin {folder.name}", daemon=True)
-        self._thread.start()
+        self._has_turn, self._changing = False, Lock()
 
     def ask(self, ask: Ask, listener: Listener) -> Ticket:
         """Begin to answer; raises AskError if it cannot be answered, BusyError if too many wait already."""
         ask = fitting(ask, self.context, self.vocab_size)
         running = _Running(ask=ask, listener=listener, speech=Speech(self._tokenizer))
         self._line.enter(running)
+        self._take_turn(again=False)
         return Ticket(cancel=lambda: self._cancel(running))
 
     def load(self) -> Load:
@@ -75,9 +76,7 @@ class TorchEngine:
 
     def close(self) -> None:
         """Answer no more; whoever waits hears that it was cancelled."""
-        for running in self._line.close():
-            running.end("cancelled")
-        self._thread.join()
+        done(lambda: self._end_all("cancelled"))
 
     def _cancel(self, running: _Running) -> None:
         """Who waits is told at once, who is being answered before the next step."""
@@ -85,24 +84,32 @@ class TorchEngine:
         if self._line.step_out(running):
             running.end("cancelled")
 
-    def _work(self) -> None:
-        reason, problem = "cancelled", ""
-        try:
-            self._answer()
-        except Exception as error:  # noqa: BLE001  whatever it was, nobody must wait for an engine that is gone
-            reason, problem = "failed", " ".join(str(error).split()) or repr(error)
-        waiting = self._line.close()
-        for running in (*(running for running, _ in self._speaking), *self._reading, *waiting):
-            running.end(reason, problem)
-        self._speaking, self._reading = [], []
+    def _take_turn(self, *, again: bool) -> None:
+        """Have a turn due if there is anything to do and none is; `again` is said by the turn that ends."""
+        with self._changing:
+            if self._has_turn and not again:
+                return
+            self._has_turn = bool(self._speaking or self._reading or len(self._line))
+            if self._has_turn:
+                later(self._turn)
 
     @torch.inference_mode()
-    def _answer(self) -> None:
-        while self._line.open:
+    def _turn(self) -> None:
+        try:
             self._drop_cancelled()
             self._read_on()
             if self._speaking:
                 self._say_on()
+        except Exception as error:  # noqa: BLE001  whatever it was, nobody must wait for an engine that is gone
+            self._end_all("failed", " ".join(str(error).split()) or repr(error))
+        self._take_turn(again=True)
+
+    def _end_all(self, reason: Reason, problem: str = "") -> None:
+        """Tell everybody, and let nobody in any more."""
+        everybody = (*(running for running, _ in self._speaking), *self._reading, *self._line.close())
+        self._speaking, self._reading = [], []
+        for running in everybody:
+            running.end(reason, problem)
 
     def _drop_cancelled(self) -> None:
         for row in reversed(range(len(self._speaking))):
@@ -117,7 +124,7 @@ class TorchEngine:
         """Read a piece; once prompts are read, their answers begin."""
         free = self._slots.count - len(self._speaking)
         if free and not self._reading:
-            self._reading = self._line.first(free, lambda each: len(each.ask.prompt), PIECE, wait=not self._speaking)
+            self._reading = self._line.first(free, lambda each: len(each.ask.prompt), PIECE)
         if not self._reading:
             return
         self._prompts = self._prompts or Prompts(self._decoder, [running.ask.prompt for running in self._reading])
@@ -153,3 +160,8 @@ class TorchEngine:
         self._speaking.pop()
         self._line.done()
         running.end(reason, problem)
+
+
+def _made_ready(folder: Path, slots: int) -> tuple[Decoder, Step, Slots]:
+    decoder = load(folder).eval()
+    return decoder, Step(decoder), Slots(decoder.config, slots)
