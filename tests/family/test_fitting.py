@@ -1,13 +1,14 @@
 """From recipe to rows: sources are seen by size and weight; a member begins as its parent, cut."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from fakes import site
 
 from minikin.base.seeds import torch_generator
-from minikin.family import guards
+from minikin.family import guards, stages
 from minikin.family.fitting import mixture
 from minikin.family.guards import dropout, held_out, task_score, weight_decay
 from minikin.family.learning import Optimization
@@ -16,6 +17,8 @@ from minikin.family.stages import prepare_data
 from minikin.family.supply import training_records, watched_records
 from minikin.model.decoder import initialized
 from minikin.text.batches import Mixture
+from minikin.text.chat import messages
+from minikin.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +33,34 @@ def test_sources_of_a_task_are_seen_by_their_weight(prepared):
     epochs = rows.epochs(1000)
     plain, doubled = (epochs[f"translation village:{count}"] for count in (100, 301))
     assert doubled / plain == pytest.approx(2.5, rel=0.05)
+
+
+def test_the_tokenizer_knows_best_what_is_trained_on_most(tmp_path):
+    tasks = ("translation", "summarization")
+    tokens = {}
+    for much in tasks:
+        made = site(tmp_path / much, *(f"data.{task}.share={30 if task == much else 0.3}" for task in tasks))
+        prepare_data(made)
+        tokenizer = Tokenizer.load(made.store.folder("data"))
+        for task in tasks:
+            said = (message.content for record in training_records(made.recipe, task) for message in messages(record))
+            tokens[much, task] = sum(len(tokenizer.encode(text)) for text in said)
+    assert tokens["translation", "translation"] < 0.98 * tokens["summarization", "translation"]
+    assert tokens["summarization", "summarization"] < 0.98 * tokens["translation", "summarization"]
+
+
+def test_a_tokenizer_sees_its_share_of_each_task_and_little_no_more_than_four_times(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Tokenizer, "train", lambda texts, size: seen.extend(texts) or Tokenizer.of_bytes(size))
+    texts = {"translation": ["aa", "bb"], "dialogue": ["c" * 9] * 3 + ["d" * 9] * 200}
+    monkeypatch.setattr(stages, "_texts", lambda _, task: iter(texts.get(task, ["e"])))
+    made = site(tmp_path, "data.translation.share=3", "data.dialogue.share=1", "data.tokenizer_characters=2000")
+    stages._tokenizer(made)
+    assert seen[:8] == ["aa", "bb"] * 4
+    assert seen[8] != "aa"
+    found = Counter(text[0] for text in seen)
+    assert found["c"] == 3
+    assert 0 < found["d"] < 100
 
 
 def test_tasks_keep_their_shares_whatever_their_sources(prepared):

@@ -133,7 +133,10 @@ class Corpora(Strict):
         default=256, le=MAX_POSITIONS, description="Tokens in a packed row; longer documents are cut."
     )
     prompt_weight: Share = Field(default=0.1, description="What a token that is not the answer counts in the loss.")
-    tokenizer_examples: Count = Field(default=20_000, description="Training examples a task that the tokenizer sees.")
+    tokenizer_characters: Count = Field(
+        default=20_000_000,
+        description="Characters of training texts that the tokenizer sees at most, by the tasks' shares.",
+    )
     translation: Data | None = None
     summarization: Data | None = None
     dialogue: Data | None = None

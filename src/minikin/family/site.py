@@ -91,12 +91,12 @@ def data_key(site: Site) -> str:
     recipe = site.recipe
     told = {
         task: [
-            (data.both_directions, data.every_speaker),
+            (data.both_directions, data.every_speaker, data.share),
             *map(site.fingerprint, data.train),
         ]
         for task, data in recipe.data.tasks.items()
     }
-    size = str(recipe.data.tokenizer_examples)
+    size = str(recipe.data.tokenizer_characters)
     return digest(_VERSION, str(recipe.seed), json.dumps(told), size, recipe.vocabulary.model_dump_json(), site.origin)
 
 

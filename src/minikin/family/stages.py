@@ -1,8 +1,8 @@
 """The stages that make members, one short function each. A stage reads artifacts and writes one."""
 
 from collections import Counter
-from collections.abc import Iterator
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator
+from itertools import chain, repeat, zip_longest
 from typing import Any
 
 from minikin.base.files import write_json, write_text
@@ -19,8 +19,11 @@ from minikin.model.decoder import Decoder
 from minikin.text.chat import chat_template, messages
 from minikin.text.corpus import write_records
 from minikin.text.records import Record
+from minikin.text.sources import Task
 from minikin.text.tokenizer import Tokenizer
 from minikin.train.own_answers import OwnAnswers
+
+_OFTEN = 4  # times that a tokenizer may see a text: as often as is almost as good as new
 
 
 def prepare_data(site: Site) -> None:
@@ -130,12 +133,28 @@ def _tokenizer(site: Site) -> Tokenizer:
 
 
 def _tokenizer_texts(site: Site) -> Iterator[str]:
-    """The first examples of each task, as many of each of its sources."""
-    for task in site.recipe.data.tasks:
-        sources = training_sources(site.recipe, task)
-        each = max(1, site.recipe.data.tokenizer_examples // len(sources))
-        for record in chain.from_iterable(islice(records, each) for records in sources):
-            yield from (message.content for message in messages(record))
+    """Of each task the first texts, as many characters as its share of training; what is short of that comes again."""
+    data = site.recipe.data
+    shares: dict[Task, float] = {task: sources.share for task, sources in data.tasks.items()}
+    most = data.tokenizer_characters / sum(shares.values())  # of a share of 1
+    found = {task: list(_first(_texts(site, task), share * most)) for task, share in shares.items()}
+    enough = min(most, max(sum(map(len, found[task])) / share for task, share in shares.items()))
+    for task, share in shares.items():
+        yield from _first(chain.from_iterable(repeat(found[task], _OFTEN)), share * enough)
+
+
+def _texts(site: Site, task: Task) -> Iterator[str]:
+    """All that is said in a task's training records, its sources in turn."""
+    in_turn = chain.from_iterable(zip_longest(*training_sources(site.recipe, task)))
+    return (message.content for record in in_turn if record is not None for message in messages(record))
+
+
+def _first(texts: Iterable[str], characters: float) -> Iterator[str]:
+    for text in texts:
+        if characters <= 0:
+            return
+        characters -= len(text)
+        yield text
 
 
 def _counted(records: Iterator[Record], seen: Counter[str]) -> Iterator[Record]:
