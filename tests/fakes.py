@@ -2,6 +2,7 @@
 
 import io
 import sys
+import threading
 from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from minikin.app.cli import main
 from minikin.base.log import Log
+from minikin.engine.asking import Ended
 from minikin.family.plan import plan
 from minikin.family.reading import read_recipe
 from minikin.family.site import Site
@@ -254,3 +256,25 @@ def report():
             ),
         ),
     )
+
+
+class Heard:
+    """A listener of an engine that keeps what it hears."""
+
+    def __init__(self):
+        self.tokens, self.end, self._done = [], None, threading.Event()
+
+    def __call__(self, said):
+        if isinstance(said, Ended):
+            self.end = said
+            self._done.set()
+        else:
+            self.tokens.append(said)
+
+    @property
+    def text(self):
+        return "".join(token.text for token in self.tokens) + self.end.text
+
+    def wait(self):
+        assert self._done.wait(30), "no end was told"
+        return [token.id for token in self.tokens]

@@ -8,11 +8,11 @@ from itertools import pairwise
 
 import pytest
 import torch
-from fakes import TINY, member
+from fakes import TINY, Heard, member
 
 from minikin.base.errors import AskError, BusyError, EngineError
 from minikin.engine import llamacpp_engine, next_token, torch_engine
-from minikin.engine.asking import Ask, Ended, Load
+from minikin.engine.asking import Ask, Load
 from minikin.engine.llamacpp_engine import LlamaCppEngine
 from minikin.engine.prompts import Prompts
 from minikin.engine.torch_engine import TorchEngine
@@ -25,28 +25,6 @@ LONG = replace(TINY, max_position_embeddings=1024)
 WHOLE = dict.fromkeys(range(6 + 128, 6 + 256), -1e9)
 NEAR = 1e-2  # llama.cpp remembers keys and values in float16
 PROMPTS = [tuple(range(10, 10 + length)) for length in (3, 30, 1, 12, 7, 40)]
-
-
-class Heard:
-    """A listener that keeps what it hears."""
-
-    def __init__(self):
-        self.tokens, self.end, self._done = [], None, threading.Event()
-
-    def __call__(self, said):
-        if isinstance(said, Ended):
-            self.end = said
-            self._done.set()
-        else:
-            self.tokens.append(said)
-
-    @property
-    def text(self):
-        return "".join(token.text for token in self.tokens) + self.end.text
-
-    def wait(self):
-        assert self._done.wait(30), "no end was told"
-        return [token.id for token in self.tokens]
 
 
 @pytest.fixture(scope="module")
@@ -248,13 +226,18 @@ def test_an_answer_ends_where_the_context_does(engine):
     assert heard.end.tokens == LONG.max_position_embeddings - len(prompt)
 
 
-def test_an_engine_that_fails_leaves_nobody_waiting(folder, monkeypatch):
-    engine = TorchEngine(folder)
-    monkeypatch.setattr(engine, "_step", lambda *_: 1 / 0)
-    _, heard = endless(engine)
-    heard.wait()
-    assert (heard.end.reason, heard.end.problem) == ("failed", "division by zero")
-    until(lambda: not engine.load().alive)
+def test_an_engine_that_fails_leaves_nobody_waiting_and_answers_whoever_comes_next(folder, monkeypatch):
+    engine = TorchEngine(folder, slots=1, queue=1)
+    expected = answer(engine).wait()
+    with monkeypatch.context() as broken:
+        broken.setattr(engine, "_step", lambda *_: 1 / 0)
+        for _ in range(3):  # so that none of them keeps a place
+            _, heard = endless(engine)
+            heard.wait()
+            assert (heard.end.reason, heard.end.problem) == ("failed", "division by zero")
+    assert answer(engine).wait() == expected
+    assert engine.load() == Load(running=0, waiting=0, slots=1)
+    engine.close()
 
 
 @pytest.mark.parametrize("where", ["take", "Prompts"])

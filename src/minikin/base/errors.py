@@ -97,3 +97,8 @@ class Interrupted(MinikinError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+
+def in_a_line(error: BaseException) -> str:
+    """What any error says, without line breaks; what it is, if it says nothing."""
+    return " ".join(str(error).split()) or repr(error)

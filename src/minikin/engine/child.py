@@ -6,7 +6,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from select import select
+from selectors import EVENT_READ, DefaultSelector
 from threading import Lock
 from typing import final
 
@@ -19,13 +19,17 @@ _SPARE = 6 << 30  # bytes of address space for libraries, threads and products, 
 
 @final
 class Child:
-    """One process at a time. `memory` are the bytes of a full cache; raises EngineError if it cannot be started."""
+    """One process at a time; `failed` if it died and could not be started again. `memory` are bytes of a full cache.
+
+    Raises EngineError if it cannot be started.
+    """
 
     def __init__(self, path: Path, *, slots: int, context: int, threads: int, memory: int) -> None:
         size = 3 * path.stat().st_size + 2 * memory + _SPARE
         module = [sys.executable, "-m", "minikin.engine.llamacpp_child"]
         self._command = [*module, str(path), *map(str, (slots, context, threads, size))]
         self._path, self.key, self._lock = path, secrets.token_hex(16), Lock()
+        self.failed = False
         self._process, self._address = self._started()
 
     def address(self) -> str:
@@ -33,7 +37,9 @@ class Child:
         with self._lock:
             if self._process.poll() is not None:
                 _let_go(self._process)
+                self.failed = True  # until it has been started again
                 self._process, self._address = self._started()
+                self.failed = False
             return self._address
 
     def died(self) -> str | None:
@@ -58,22 +64,29 @@ class Child:
             text=True,
             start_new_session=True,  # Ctrl-C in the terminal is the parent's, which knows when this may end
         )
-        assert process.stdin is not None
-        assert process.stdout is not None
+        told: dict[str, str] = {}
         try:
-            process.stdin.write(self.key + "\n")
-            process.stdin.flush()
-            there, _, _ = select([process.stdout], [], [], _LONGEST_START)
-            told = (
-                json.loads(process.stdout.readline() or "{}") if there else {"problem": f"{self._path}: took too long"}
-            )
-        except BrokenPipeError:
-            told = {}
+            told = self._said(process)
+        finally:
+            if "address" not in told:
+                _let_go(process)
         if "address" in told:
             return process, told["address"]
-        _let_go(process)
         status = process.returncode
         raise EngineError(told.get("problem") or f"{self._path}: llama.cpp ended at once (exit status {status})")
+
+    def _said(self, process: subprocess.Popen[str]) -> dict[str, str]:
+        """What a process that was given its key says of itself; nothing if it has died."""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with DefaultSelector() as waiting, suppress(BrokenPipeError):
+            process.stdin.write(self.key + "\n")
+            process.stdin.flush()
+            waiting.register(process.stdout, EVENT_READ)
+            if not waiting.select(_LONGEST_START):
+                return {"problem": f"{self._path}: took too long"}
+            return json.loads(process.stdout.readline() or "{}")
+        return {}
 
 
 def _let_go(process: subprocess.Popen[str]) -> None:

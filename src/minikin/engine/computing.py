@@ -41,8 +41,9 @@ def done(work: Callable[[], Given]) -> Given:
 def _start() -> None:
     with _starting:
         if not _started:
-            _started.append(Thread(target=_compute, name="minikin computes", daemon=True))
-            _started[0].start()
+            thread = Thread(target=_compute, name="minikin computes", daemon=True)
+            thread.start()
+            _started.append(thread)
 
 
 def _compute() -> None:

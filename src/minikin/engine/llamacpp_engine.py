@@ -16,6 +16,7 @@ from time import sleep
 from typing import Any, final
 from urllib.parse import urlsplit
 
+from minikin.base.errors import in_a_line
 from minikin.engine.asking import Ask, Ended, Listener, Load, Reason, Ticket, Token, fitting
 from minikin.engine.child import Child
 from minikin.engine.line import Line
@@ -27,6 +28,7 @@ _ORDER = ["penalties", "temperature", "top_k", "top_p", "min_p"]
 _LIKELIEST = {"samplers": ["penalties", "top_k"], "top_k": 1}
 _ENDINGS: Mapping[str, Reason] = {"eos": "stop", "word": "stop", "limit": "length"}
 _BEAT = 0.002  # seconds
+_SEEDS = (1 << 32) - 1  # one more would be a seed that means any
 
 
 class _Unhurried(socket):
@@ -115,7 +117,8 @@ class LlamaCppEngine:
     def load(self) -> Load:
         """How busy it is now."""
         slots = len(self._workers)
-        return Load(running=len(self._running), waiting=len(self._line), slots=slots, alive=self._line.open)
+        alive = self._line.open and not self._child.failed
+        return Load(running=len(self._running), waiting=len(self._line), slots=slots, alive=alive)
 
     def close(self) -> None:
         """Answer no more; whoever waits hears that it was cancelled."""
@@ -141,7 +144,7 @@ class LlamaCppEngine:
             try:
                 reason, problem = self._answered(running)
             except Exception as error:  # noqa: BLE001  whatever llama.cpp sends, its asker must hear of an end
-                reason, problem = "failed", " ".join(str(error).split()) or repr(error)
+                reason, problem = "failed", in_a_line(error)
             if running.cancelled:
                 reason, problem = "cancelled", ""
             elif reason == "failed":
@@ -201,7 +204,7 @@ def _request(ask: Ask) -> dict[str, Any]:
         "presence_penalty": ask.presence_penalty,
         "frequency_penalty": ask.frequency_penalty,
         "logit_bias": [[token, bias] for token, bias in ask.logit_bias.items()],
-        "seed": ask.seed,
+        "seed": ask.seed % _SEEDS,
         # what others asked before must not change an answer, nor be told by how soon it comes
         "cache_prompt": False,
         # it tells the chosen token's own share only beside at least one other

@@ -12,6 +12,7 @@ from typing import cast, final
 
 import torch
 
+from minikin.base.errors import in_a_line
 from minikin.engine.asking import Ask, Ended, Listener, Load, Reason, Ticket, Token, fitting
 from minikin.engine.computing import done, later
 from minikin.engine.line import Line
@@ -76,6 +77,8 @@ class TorchEngine:
 
     def close(self) -> None:
         """Answer no more; whoever waits hears that it was cancelled."""
+        for running in self._line.close():
+            running.end("cancelled")
         done(lambda: self._end_all("cancelled"))
 
     def _cancel(self, running: _Running) -> None:
@@ -100,15 +103,17 @@ class TorchEngine:
             self._read_on()
             if self._speaking:
                 self._say_on()
-        except Exception as error:  # noqa: BLE001  whatever it was, nobody must wait for an engine that is gone
-            self._end_all("failed", " ".join(str(error).split()) or repr(error))
+        except Exception as error:  # noqa: BLE001  whatever it was, those who wait have not asked for it
+            self._end_all("failed", in_a_line(error))
         self._take_turn(again=True)
 
     def _end_all(self, reason: Reason, problem: str = "") -> None:
-        """Tell everybody, and let nobody in any more."""
-        everybody = (*(running for running, _ in self._speaking), *self._reading, *self._line.close())
-        self._speaking, self._reading = [], []
+        """End what is being answered, and begin anew with what waits."""
+        everybody = (*(running for running, _ in self._speaking), *self._reading)
+        self._speaking, self._reading, self._prompts = [], [], None
+        self._slots = Slots(self._config, self._slots.count)
         for running in everybody:
+            self._line.done()
             running.end(reason, problem)
 
     def _drop_cancelled(self) -> None:
@@ -145,7 +150,7 @@ class TorchEngine:
         for each, chosen in zip(speaking, found, strict=True):
             running, row = each[0], self._speaking.index(each)
             if isinstance(chosen, Exception):
-                self._end(row, "failed", " ".join(str(chosen).split()) or repr(chosen))
+                self._end(row, "failed", in_a_line(chosen))
             elif chosen.id in self._config.eos_token_ids:
                 self._end(row, "stop")
             else:
