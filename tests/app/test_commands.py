@@ -243,7 +243,7 @@ def test_a_plan_is_printed_before_anything_is_built(capsys, monkeypatch):
 def test_a_member_answers_in_a_pipe(family):
     talking = process("chat", family / "nano", stdin=subprocess.PIPE)
     said, complaints = talking.communicate("Translate to German: the man\n\nSummarize: It was cold.\n/reset\nHello\n")
-    assert talking.returncode == 0, complaints
+    assert (talking.returncode, complaints) == (0, "")
     assert said.count("\n") == 3
 
 
@@ -262,9 +262,20 @@ def test_a_member_answers_as_it_is_told(family, settings, capsys, monkeypatch):
         with pytest.raises(SystemExit) as ended:
             main()
         assert not ended.value.code
-        answers.append(capsys.readouterr().out)
+        said = capsys.readouterr()
+        assert said.err == ""
+        answers.append(said.out)
     assert answers[0] == answers[1]
     assert answers[0].count("\n") >= 2
+
+
+def test_what_contradicts_beams_is_one_line(family, capsys, monkeypatch):
+    status, _, complaints = minikin(capsys, monkeypatch, "chat", family / "nano", "--beams", 3, "--engine", "llama.cpp")
+    assert (status, complaints.count("\n")) == (1, 1)
+    assert "--beams 3: llama.cpp searches none; leave out --engine llama.cpp" in complaints
+    status, _, complaints = minikin(capsys, monkeypatch, "chat", family / "nano", "--beams", 3, "--type", "q9")
+    assert (status, complaints.count("\n")) == (1, 1)
+    assert "q9" in complaints
 
 
 def test_help_answers_at_once():

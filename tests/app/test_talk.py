@@ -72,8 +72,12 @@ def test_answers_are_remembered_and_forgotten(talking, asked, capsys):
     assert said(talking) == [("user", "Hello"), ("assistant", "full0 full1 full2 !")]
     talking.take("And?")
     assert len(asked[1][1].prompt) > len(asked[0][1].prompt)
-    talking.take("Summarize: It was cold.")
-    assert said(talking)[0] == ("user", "Summarize: It was cold.")
+    known = said(talking)
+    talking.take("Summarize: It was cold.")  # stands alone
+    assert len(asked[2][1].prompt) < len(asked[1][1].prompt)
+    assert said(talking) == known
+    talking.take("And?")
+    assert len(asked[3][1].prompt) > len(asked[1][1].prompt)
     talking.take("/reset")
     assert said(talking) == []
 
@@ -103,6 +107,22 @@ def test_all_are_asked_the_same_side_by_side(talking, asked, capsys):
     assert [text for role, text in said(talking) if role == "user"] == ["One", "Two"]
     talking.take("/compare Translate to German: no")
     assert [text for role, text in said(talking) if role == "user"] == ["One", "Two"]
+    talking.take("Translate to German: yes")
+    alone = asked[-1][1].prompt
+    talking.take("/compare")
+    assert {ask.prompt for _, ask in asked[-3:]} == {alone}
+
+
+def test_what_was_stopped_before_a_word_was_not_said(family, asked):
+    class Silent(Echo):
+        def ask(self, ask, listener):
+            listener(Ended(reason="cancelled"))
+            return Ticket(cancel=lambda: None)
+
+    speakers = Speakers(members_of(family), partial(Silent, asked=asked))
+    talking = Talk(speakers=speakers, name="full", decoding=Decoding(max_new_tokens=8), seed=1)
+    talking.take("Hello")
+    assert said(talking) == []
 
 
 def test_a_system_is_told_first(talking, asked):
@@ -150,6 +170,25 @@ def test_ctrl_c_stops_the_answer_and_nothing_else(family, asked):
         signal.signal(signal.SIGALRM, before)
     assert spoken.stopped
     assert spoken.text == "".join(heard) == "full0 full1 full2 "
+
+
+def test_what_comes_after_ctrl_c_is_not_remembered(family, asked):
+    class Deaf(Echo):
+        """It says all at once, and only when it is to stop."""
+
+        def ask(self, ask, listener):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            return Ticket(cancel=lambda: super(Deaf, self).ask(ask, listener))
+
+    heard = []
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        speakers = Speakers(members_of(family), partial(Deaf, asked=asked))
+        asking = [Message(role="user", content="Hello")]
+        spoken = speakers.speak("full", asking, Decoding(max_new_tokens=8), 1, heard.append)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert (spoken.stopped, spoken.text, heard) == (True, "", [])
 
 
 def test_lines_go_on_after_a_backslash(family, asked, monkeypatch, capsys):

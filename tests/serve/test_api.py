@@ -92,6 +92,17 @@ def test_seeds_and_choices(client):
     assert texts == [choice.message.content for choice in again.choices]
     assert texts[0] != texts[1]
     assert first.usage.completion_tokens == 24
+    # to llama.cpp the last one of 32 bits means any
+    last = [chat(client, **drawn | {"seed": seed}).choices[0].message.content for seed in (-1, -1, (1 << 32) - 1)]
+    assert len(set(last)) == 1
+
+
+def test_streamed_choices_are_those_of_the_whole_answer(client):
+    asked = {"temperature": 1.5, "seed": 3, "logit_bias": ENDS, "n": 3}
+    texts = ["", "", ""]
+    for chunk in chat(client, stream=True, **asked):
+        texts[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+    assert texts == [choice.message.content for choice in chat(client, **asked).choices]
 
 
 def test_without_a_seed_every_answer_is_another(client):
@@ -131,6 +142,10 @@ def test_text_is_gone_on_with(client):
     streamed = list(client.completions.create(prompt="b", stream=True, logprobs=1, **asked))
     assert "".join(chunk.choices[0].text for chunk in streamed) == "a" * 6
     offsets = [at for chunk in streamed if chunk.choices[0].logprobs for at in chunk.choices[0].logprobs.text_offset]
+    assert offsets == [0, 1, 2, 3, 4, 5]
+    # what a stop sequence might begin with is held back, and counted all the same
+    held = list(client.completions.create(prompt="b", stream=True, logprobs=1, stop=["aaac"], **asked))
+    offsets = [at for chunk in held if chunk.choices[0].logprobs for at in chunk.choices[0].logprobs.text_offset]
     assert offsets == [0, 1, 2, 3, 4, 5]
     whole = client.completions.create(prompt="b", n=2, **asked).usage
     chunks = client.completions.create(prompt="b", n=2, stream=True, stream_options={"include_usage": True}, **asked)
@@ -204,6 +219,30 @@ def test_absurd_requests_are_refused_by_their_field(client, asked, param):
     assert refused.value.type == "invalid_request_error"
 
 
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ([], "prompt: List should have at least 1 item"),
+        (["a"] * 5, "prompt: List should have at most 4 items"),
+        ([1, "a"], "prompt.1: Input should be a valid integer"),
+        (7, "prompt: Input should be a valid string"),
+        ({"a": 1}, "prompt: Input should be a valid string"),
+    ],
+)
+def test_what_may_be_several_things_is_refused_by_what_it_is_most_like(client, prompt, told):
+    with pytest.raises(openai.BadRequestError, match=f"400 - {told}"):
+        client.completions.create(model="large", prompt=prompt)
+
+
+def test_a_part_that_is_no_text_is_refused_by_its_kind(client):
+    image = [{"type": "image_url", "image_url": {"url": "x"}}]
+    with pytest.raises(
+        openai.BadRequestError, match="Input should be 'text', 'input_text' or 'output_text'"
+    ) as refused:
+        chat(client, messages=[{"role": "user", "content": image}])
+    assert refused.value.param == "messages.0.content.0.type"
+
+
 def test_a_prompt_that_does_not_fit_tells_both_numbers(client):
     for length, told in ((1100, r"has 1\d\d\d tokens, and the context of this member is 1024"), (20_000, "16384")):
         with pytest.raises(openai.BadRequestError, match=told) as refused:
@@ -230,3 +269,5 @@ def test_state_and_counters(client, address):
     assert 'minikin_requests_total{route="/v1/chat/completions",status="200"}' in counters
     assert 'minikin_first_token_seconds_bucket{le="0.005",member="large"}' in counters
     assert 'minikin_running{member="small"} 0.0' in counters
+    httpx2.get(f"{address}/v1/models/small")
+    assert 'minikin_requests_total{route="/v1/models/{name}",status="200"}' in httpx2.get(f"{address}/metrics").text

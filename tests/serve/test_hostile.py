@@ -145,6 +145,18 @@ def test_a_refusal_leaves_nothing_running(address):
     until(lambda: (running(address)["running"], running(address)["waiting"]) == (0, 0), 1.0)
 
 
+def test_a_stream_of_which_a_part_is_refused_does_not_begin(address):
+    with ThreadPoolExecutor(16) as pool:
+        many = json.dumps(SAY | {"n": 4, "max_tokens": 300, "logit_bias": ENDS, "stream": True}).encode()
+        replies = list(pool.map(lambda _: post(address, many), range(16)))
+    assert {reply.status_code for reply in replies} == {200, 429}
+    for reply in replies:
+        if reply.status_code == 200:
+            assert reply.text.endswith("data: [DONE]\n\n")
+            assert '"error"' not in reply.text
+    until(lambda: (running(address)["running"], running(address)["waiting"]) == (0, 0), 1.0)
+
+
 def test_paths_that_there_are_not_are_counted_as_one(address):
     for number in range(30):
         httpx2.get(f"{address}/v1/models/{number}/")
@@ -251,6 +263,9 @@ def _statuses(case_of, address):
 
 
 def test_a_key_is_asked_for_everywhere_but_at_the_door(folder):
+    with serving(folder / "small", MINIKIN_API_KEY="sésame\n") as (address, _):
+        headers = {"Authorization": "Bearer sésame".encode()}
+        assert httpx2.get(f"{address}/v1/models", headers=headers).status_code == 200
     with serving(folder / "small", MINIKIN_API_KEY="secret") as (address, _):
         for path, status in (("/health", 200), ("/", 200), ("/page.js", 200), ("/metrics", 401), ("/v1/models", 401)):
             assert httpx2.get(f"{address}{path}").status_code == status

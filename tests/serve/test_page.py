@@ -175,10 +175,16 @@ def test_a_key_is_asked_for(browser, folder):
     with serving(folder / "small", "--api-key", "secret") as (address, _):
         page = browser.new_page()
         page.goto(address)
+        page.evaluate("localStorage.setItem('minikin.temperature', '0.7')")
+        page.reload()
         page.locator("#key").wait_for()
+        page.wait_for_timeout(300)  # time for the state to be asked for as well
+        assert "wants a key" in page.locator("#state").inner_text()
         page.fill("#key", "secret")
         page.press("#key", "Tab")
         page.wait_for_selector("#member option", state="attached")
+        assert page.input_value("#temperature") == "0.7"
+        page.wait_for_function("document.getElementById('state').textContent.includes('MB of memory')")
         say(page, "Hello")
         assert "tokens/s" in answered(page).locator(".told").inner_text()
         page.close()

@@ -19,7 +19,7 @@ from minikin.app.planned import plan_json, plan_table
 from minikin.app.speakers import Speakers
 from minikin.app.talk import talk
 from minikin.base.device import prepare_to_answer
-from minikin.base.errors import CheckpointError, DataError, Interrupted
+from minikin.base.errors import CheckpointError, DataError, DecodingError, Interrupted
 from minikin.base.files import read_json
 from minikin.base.log import Log
 from minikin.engine.asking import Engine
@@ -41,6 +41,7 @@ from minikin.model.decoding import Decoding
 from minikin.ship.check import Check
 from minikin.ship.check import check as check_member
 from minikin.ship.gguf import export, write_modelfile
+from minikin.ship.types import known
 
 _LONGEST_ANSWER = 256  # tokens, in a chat
 _CHAT_TOP_P = 0.95  # where a temperature is given and nothing else is said
@@ -125,6 +126,9 @@ def chat(folder: Path, seed: int, top_p: float | None, engine: EngineName, kind:
     prepare_to_answer()
     mass = top_p or (_CHAT_TOP_P if settings["temperature"] else 1.0)
     decoding = Decoding(max_new_tokens=_LONGEST_ANSWER, top_p=mass, **settings)
+    known(kind)
+    if decoding.num_beams > 1 and engine == "llama.cpp":
+        raise DecodingError(f"--beams {decoding.num_beams}: llama.cpp searches none; leave out --engine llama.cpp")
     members, name = with_siblings(folder)
 
     def answering(member: Path) -> Engine:

@@ -31,7 +31,7 @@ def serve(
     threads: int,
 ) -> None:
     """Open all members, then serve until asked to stop; raises MinikinError if one cannot be opened."""
-    key = key or os.environ.get(_KEY) or None
+    key = (key or os.environ.get(_KEY) or "").strip() or None
     if host not in LOOPBACK and key is None:
         raise EngineError(
             f"--host {host}: others could ask without a key; give one with --api-key or {_KEY}, or stay on 127.0.0.1"

@@ -49,7 +49,8 @@ class Speakers:
         """What answers for a member, opened if it was not; raises MinikinError if it cannot be."""
         if name not in self._engines:
             folder = self._folders[name]
-            self._engines[name] = self._open(folder), Tokenizer.load(folder)
+            tokenizer = Tokenizer.load(folder)
+            self._engines[name] = self._open(folder), tokenizer
         return self._engines[name]
 
     def speak(
@@ -68,8 +69,8 @@ class Speakers:
         with _interrupting(ticket) as stopped:
             while True:
                 piece = said.get()
-                text += piece.text
-                if piece.text and not stopped:
+                if piece.text and not stopped:  # what is not shown has not been said
+                    text += piece.text
                     hear(piece.text)
                 if isinstance(piece, Ended):
                     break

@@ -18,8 +18,8 @@ from minikin.text.chat import Message
 
 _HELP = """\
 Ask in a line; one that ends with \\ goes on in the next. Ctrl-C stops an answer, Ctrl-D ends.
-"Translate to German: …", "Translate to English: …" and "Summarize: …" stand alone, anything
-else goes on with the conversation.
+"Translate to German: …", "Translate to English: …" and "Summarize: …" stand alone and leave
+the conversation as it is; anything else goes on with it.
 
 /member NAME     talk to another member: {names}
 /compare [TEXT]  ask all members the same, side by side; without a text, the last question again
@@ -40,6 +40,7 @@ class Talk:
     decoding: Decoding
     seed: int
     history: list[Message] = field(default_factory=list[Message])
+    last: tuple[str, list[Message]] | None = None  # question, and the conversation before it
     system: str = ""
 
     def take(self, line: str) -> None:
@@ -60,7 +61,8 @@ class Talk:
             self._answer(line)
 
     def _answer(self, line: str) -> None:
-        before = [] if line.startswith(_ALONE) else self.history
+        alone = line.startswith(_ALONE)
+        before = [] if alone else self.history
         asked = self._asked(line, before)
         try:
             spoken = self.speakers.speak(self.name, asked, self.decoding, self.seed + len(asked), _write)
@@ -71,11 +73,11 @@ class Talk:
         _write("\n")
         if sys.stdout.isatty():
             _note(f"{self.name} · {spoken}")
-        self.history = [
-            *before,
-            Message(role="user", content=line),
-            Message(role="assistant", content=spoken.text),
-        ]
+        self.last = line, before
+        # what was not answered was not said, or it would stand in the way of all that follows
+        if spoken.text and not alone:
+            told = (Message(role="user", content=line), Message(role="assistant", content=spoken.text))
+            self.history = [*before, *told]
 
     def _asked(self, line: str, before: Sequence[Message]) -> list[Message]:
         """What a member is told: who it is, what was said before, and the line."""
@@ -83,13 +85,13 @@ class Talk:
         return [*told, *before, Message(role="user", content=line)]
 
     def _compare(self, text: str) -> None:
-        questions = [message.content for message in self.history if message.role == "user"]
-        if not (text or questions):
+        if text:
+            asked = self._asked(text, [] if text.startswith(_ALONE) else self.history)
+        elif self.last:
+            asked = self._asked(*self.last)
+        else:
             _note("nothing was asked yet; /compare TEXT")
             return
-        before = self.history if text else self.history[:-2]
-        text = text or questions[-1]
-        asked = self._asked(text, [] if text.startswith(_ALONE) else before)
         table, row, times = Table(expand=True), list[Text](), list[Text]()
         for name in self.speakers.names:
             spoken = self.speakers.speak(name, asked, self.decoding, self.seed + len(asked), lambda _: None)
@@ -107,10 +109,11 @@ class Talk:
         self.name = name
 
     def _system(self, text: str) -> None:
-        self.system, self.history = text, []
+        self._reset("")
+        self.system = text
 
     def _reset(self, _: str) -> None:
-        self.history = []
+        self.history, self.last = [], None
 
     def _help(self, _: str) -> None:
         _note(_HELP.format(names=", ".join(self.speakers.names)).rstrip())

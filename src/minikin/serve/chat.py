@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +13,7 @@ from minikin.serve.fields import ChatRequest
 from minikin.serve.house import Served
 from minikin.serve.metrics import Metrics
 from minikin.serve.refusal import Refusal
-from minikin.serve.speaking import Piece, spoken, wholes
+from minikin.serve.speaking import Piece, speaking
 
 
 async def answer_chat(member: Served, asked: ChatRequest, metrics: Metrics) -> Response:
@@ -27,7 +26,8 @@ async def answer_chat(member: Served, asked: ChatRequest, metrics: Metrics) -> R
     asks = member.asks(prompt, asked, most, told, asked.n or 1)
     if asked.stream:
         return await streamed(_stream(member, asked, asks, metrics))
-    pieces = await wholes(member, asks, asked.stop, metrics)
+    with speaking(member, asks, asked.stop, metrics) as answers:
+        pieces = [await each.whole() for each in answers]
     return JSONResponse(_envelope(member, "chat.completion", uuid4().hex) | _answers(member, pieces, len(prompt)))
 
 
@@ -62,10 +62,10 @@ async def _stream(
     counted = asked.stream_options is not None and asked.stream_options.include_usage
     extra = {"usage": None} if counted else {}
     said = 0
-    for index, ask in enumerate(asks):
-        async with aclosing(spoken(member, ask, asked.stop, metrics)) as pieces:
+    with speaking(member, asks, asked.stop, metrics) as answers:
+        for index, each in enumerate(answers):
             opening: Mapping[str, Any] = {"role": "assistant", "content": ""}
-            async for piece in pieces:
+            async for piece in each.pieces():
                 if opening:
                     yield event(envelope | _chunk(index, opening, None) | extra)
                     opening = {}

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from itertools import accumulate
 from typing import Any
 from uuid import uuid4
@@ -16,7 +15,7 @@ from minikin.serve.fields import CompletionRequest
 from minikin.serve.house import Served
 from minikin.serve.metrics import Metrics
 from minikin.serve.refusal import Refusal
-from minikin.serve.speaking import spoken, wholes
+from minikin.serve.speaking import speaking
 
 _DEFAULT = 16  # tokens, as OpenAI has it
 
@@ -32,7 +31,8 @@ async def answer_completion(member: Served, asked: CompletionRequest, metrics: M
     read = sum(map(len, prompts))
     if asked.stream:
         return await streamed(_stream(member, asked, asks, read, metrics))
-    pieces = await wholes(member, asks, asked.stop, metrics)
+    with speaking(member, asks, asked.stop, metrics) as answers:
+        pieces = [await each.whole() for each in answers]
     choices = [
         _choice(index, _echo(member, asked, ask) + piece.text, piece.finish, _logprobs(member, piece.tokens, 0))
         for index, (ask, piece) in enumerate(zip(asks, pieces, strict=True))
@@ -54,13 +54,14 @@ async def _stream(
     member: Served, asked: CompletionRequest, asks: Sequence[Ask], read: int, metrics: Metrics
 ) -> AsyncGenerator[str, None]:
     envelope, said = _envelope(member), 0
-    for index, ask in enumerate(asks):
-        before, offset = _echo(member, asked, ask), 0
-        async with aclosing(spoken(member, ask, asked.stop, metrics)) as pieces:
-            async for piece in pieces:
+    with speaking(member, asks, asked.stop, metrics) as answers:
+        for index, (ask, each) in enumerate(zip(asks, answers, strict=True)):
+            before, offset = _echo(member, asked, ask), 0
+            async for piece in each.pieces():
                 logprobs = _logprobs(member, piece.tokens, offset)
                 yield event(envelope | {"choices": [_choice(index, before + piece.text, piece.finish, logprobs)]})
-                before, said, offset = "", said + piece.count, offset + len(piece.text)
+                # a stop sequence's beginning is held back, but its tokens are not
+                before, said, offset = "", said + piece.count, offset + sum(len(token.text) for token in piece.tokens)
     if asked.stream_options is not None and asked.stream_options.include_usage:
         yield event(envelope | {"choices": [], "usage": usage(read, said)})
     yield DONE

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import final
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from minikin.serve.metrics import Metrics
@@ -25,14 +26,14 @@ _HEADERS = {
 class Guard:
     """Around the whole application. `hosts` are the names that it goes by; without a key, anybody may ask.
 
-    Requests are counted by the `paths` that there are; all others are one, or anybody could fill the memory with them.
+    Requests are counted by the `routes` that there are; all others are one, or anybody could fill the memory with them.
     """
 
     def __init__(
-        self, app: ASGIApp, hosts: Collection[str], key: str | None, metrics: Metrics, paths: Collection[str]
+        self, app: ASGIApp, hosts: Collection[str], key: str | None, metrics: Metrics, routes: Collection[Route]
     ) -> None:
         self._app, self._hosts, self._key, self._metrics = app, frozenset(hosts), key, metrics
-        self._paths = frozenset(paths)
+        self._routes = tuple(routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,7 +55,7 @@ class Guard:
         if self._key is None or scope["path"] in _OPEN:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._key.encode()):
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key.encode()):
             return None
         return Refusal(
             401, "a key is needed: Authorization: Bearer KEY", kind="authentication_error", code="invalid_api_key"
@@ -66,8 +67,8 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-                route = scope["path"] if scope["path"] in self._paths else "other"
-                self._metrics.requests.labels(route, str(message["status"])).inc()
+                matched = (route.path for route in self._routes if route.path_regex.match(scope["path"]))
+                self._metrics.requests.labels(next(matched, "other"), str(message["status"])).inc()
             await send(message)
 
         return watched

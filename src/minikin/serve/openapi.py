@@ -1,39 +1,36 @@
 """The API as OpenAPI 3.1, from the fields themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
 from minikin import __version__
-from minikin.serve.fields import ChatRequest, CompletionRequest, ResponsesRequest
+from minikin.serve.fields import Settings
 
-_ASKED = {
-    "/v1/chat/completions": ChatRequest,
-    "/v1/completions": CompletionRequest,
-    "/v1/responses": ResponsesRequest,
-}
 _TOLD = {
     "/v1/models": "The members that are served.",
+    "/v1/models/{name}": "One of them.",
     "/health": "Whether the server is well, and how busy.",
     "/metrics": "Counters for Prometheus.",
 }
-_ERRORS = (400, 401, 404, 405, 413, 415, 421, 429, 503)
+_ERRORS = (400, 401, 404, 405, 413, 415, 421, 429, 431, 500, 503)
+_NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
-def description(members: Sequence[str]) -> dict[str, Any]:
-    """The whole document, for a server of these members."""
+def description(members: Sequence[str], asked: Mapping[str, type[Settings]]) -> dict[str, Any]:
+    """The whole document, for a server of these members, which is asked in these fields at these paths."""
     _, schemas = models_json_schema(
-        [(fields, "validation") for fields in _ASKED.values()], ref_template="#/components/schemas/{model}"
+        [(fields, "validation") for fields in asked.values()], ref_template="#/components/schemas/{model}"
     )
-    for fields in _ASKED.values():
+    for fields in asked.values():
         schemas["$defs"][fields.__name__]["properties"]["model"]["enum"] = list(members)
-    asked = {path: {"post": _post(fields.__name__, fields.__doc__ or "")} for path, fields in _ASKED.items()}
-    told = {path: {"get": {"summary": said, "responses": _responses()}} for path, said in _TOLD.items()}
+    posts = {path: {"post": _post(fields.__name__, fields.__doc__ or "")} for path, fields in asked.items()}
+    gets = {path: {"get": _get(path, said)} for path, said in _TOLD.items()}
     return {
         "openapi": "3.1.0",
         "info": {"title": "minikin", "version": __version__},
-        "paths": asked | told,
+        "paths": posts | gets,
         "components": {"schemas": schemas["$defs"] | {"Error": _error()}},
     }
 
@@ -42,6 +39,11 @@ def _post(fields: str, summary: str) -> dict[str, Any]:
     schema = {"$ref": f"#/components/schemas/{fields}"}
     body = {"required": True, "content": {"application/json": {"schema": schema}}}
     return {"summary": " ".join(summary.split()), "requestBody": body, "responses": _responses()}
+
+
+def _get(path: str, summary: str) -> dict[str, Any]:
+    named = {"parameters": [_NAME]} if "{name}" in path else {}
+    return {"summary": summary, "responses": _responses()} | named
 
 
 def _responses() -> dict[str, Any]:

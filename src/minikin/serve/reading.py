@@ -9,6 +9,7 @@ from starlette.requests import Request
 from minikin.serve.refusal import Refusal
 
 LARGEST_BODY = 1 << 20  # bytes
+_KINDS = {"str", "int", "float", "bool", "dict", "list"}
 
 Fields = TypeVar("Fields", bound=BaseModel)
 
@@ -22,9 +23,8 @@ async def read_fields(request: Request, fields: type[Fields]) -> Fields:
     try:
         return fields.model_validate(value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise Refusal(400, f"{where or 'the request'}: {first['msg']}", param=where or None) from error
+        where, message = _first(error)
+        raise Refusal(400, f"{where or 'the request'}: {message}", param=where or None) from error
 
 
 def parsed(body: bytes) -> dict[str, Any]:
@@ -39,6 +39,22 @@ def parsed(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Refusal(400, f"the body is JSON, but no object: found {type(value).__name__}")
     return value
+
+
+def _first(error: ValidationError) -> tuple[str, str]:
+    """Where a request is wrong, and how. Of a field that may be several things, what it is most like is told.
+
+    That is the one that went wrong in more than its type, then the one that was read the furthest.
+    """
+    found = error.errors(include_url=False, include_context=False)
+    alike = [each for each in found if each["loc"][:1] == found[0]["loc"][:1]]
+    told = max(alike, key=lambda each: (not each["type"].endswith("_type"), len(each["loc"])))
+    # without the names of what it may be, which no client knows
+    return ".".join(str(part) for part in told["loc"] if isinstance(part, int) or _is_field(part)), told["msg"]
+
+
+def _is_field(part: str) -> bool:
+    return part.isidentifier() and part not in _KINDS
 
 
 async def _body(request: Request) -> bytes:

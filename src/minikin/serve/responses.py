@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
 
@@ -13,7 +12,7 @@ from minikin.serve.events import event, streamed
 from minikin.serve.fields import ChatMessage, ResponsesRequest
 from minikin.serve.house import Served
 from minikin.serve.metrics import Metrics
-from minikin.serve.speaking import Piece, spoken, whole
+from minikin.serve.speaking import Piece, speaking
 
 
 async def answer_response(member: Served, asked: ResponsesRequest, metrics: Metrics) -> Response:
@@ -23,7 +22,8 @@ async def answer_response(member: Served, asked: ResponsesRequest, metrics: Metr
     begun = _begun(member, asked)
     if asked.stream:
         return await streamed(_stream(member, asked, ask, begun, metrics))
-    piece = await whole(member, ask, asked.stop, metrics)
+    with speaking(member, [ask], asked.stop, metrics) as (answer,):
+        piece = await answer.whole()
     return JSONResponse(_ended(begun, f"msg_{uuid4().hex}", piece, len(prompt)))
 
 
@@ -46,8 +46,8 @@ async def _stream(
         return event({"type": kind, "sequence_number": number - 1} | fields, kind)
 
     place = {"item_id": identity, "output_index": 0, "content_index": 0}
-    async with aclosing(spoken(member, ask, asked.stop, metrics)) as pieces:
-        async for piece in pieces:
+    with speaking(member, [ask], asked.stop, metrics) as (answer,):
+        async for piece in answer.pieces():
             if not number:
                 yield told("response.created", response=begun)
                 yield told("response.in_progress", response=begun)

@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from minikin.base.errors import AskError, BusyError, EngineError
 from minikin.serve.chat import answer_chat
 from minikin.serve.completions import answer_completion
 from minikin.serve.fields import ChatRequest, CompletionRequest, ResponsesRequest, Settings
@@ -22,20 +21,20 @@ from minikin.serve.metrics import Metrics
 from minikin.serve.openapi import description
 from minikin.serve.page import page_routes
 from minikin.serve.reading import read_fields
-from minikin.serve.refusal import Refusal, answer_fault, answer_refusal, refused
+from minikin.serve.refusal import Refusal, answer_fault, answer_refusal
 from minikin.serve.responses import answer_response
 
 _GONE = 499  # nobody is there to read it
+_ASKED = (
+    ("/v1/chat/completions", ChatRequest, answer_chat),
+    ("/v1/completions", CompletionRequest, answer_completion),
+    ("/v1/responses", ResponsesRequest, answer_response),
+)
 
 
 def application(house: House, hosts: Collection[str], key: str | None) -> ASGIApp:
     """The whole server, but for the connections."""
     metrics = Metrics(house)
-    asked = (
-        ("/v1/chat/completions", ChatRequest, answer_chat),
-        ("/v1/completions", CompletionRequest, answer_completion),
-        ("/v1/responses", ResponsesRequest, answer_response),
-    )
     inner = Starlette(
         routes=[
             *page_routes(),
@@ -44,13 +43,13 @@ def application(house: House, hosts: Collection[str], key: str | None) -> ASGIAp
             Route("/openapi.json", _openapi(house)),
             Route("/v1/models", _models(house)),
             Route("/v1/models/{name}", _model(house)),
-            *(Route(path, _asked(house, metrics, fields, how), methods=["POST"]) for path, fields, how in asked),
+            *(Route(path, _asked(house, metrics, fields, how), methods=["POST"]) for path, fields, how in _ASKED),
         ],
         exception_handlers={Refusal: answer_refusal, HTTPException: _no_such, Exception: answer_fault},
         lifespan=_closing(house),
     )
     inner.router.redirect_slashes = False
-    return Guard(inner, hosts, key, metrics, [route.path for route in inner.routes if isinstance(route, Route)])
+    return Guard(inner, hosts, key, metrics, [route for route in inner.routes if isinstance(route, Route)])
 
 
 def _asked(
@@ -63,8 +62,6 @@ def _asked(
         try:
             given = await read_fields(request, fields)
             return await _while_there(request, answer(house.member(given.model), given, metrics))
-        except (AskError, BusyError, EngineError) as error:
-            raise refused(error) from error
         except ClientDisconnect:
             return Response(status_code=_GONE)
 
@@ -113,7 +110,7 @@ def _metrics(metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
 
 
 def _openapi(house: House) -> Callable[[Request], Awaitable[Response]]:
-    told = description([member.name for member in house])
+    told = description([member.name for member in house], {path: fields for path, fields, _ in _ASKED})
 
     async def endpoint(_: Request) -> Response:
         return JSONResponse(told)

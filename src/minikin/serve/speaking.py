@@ -1,10 +1,10 @@
 """An engine's answer in the server's own loop: pieces as they come, and no more once nobody listens."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, final
 
 from minikin.base.errors import AskError, BusyError, EngineError
 from minikin.engine.asking import Ask, Ended, Token
@@ -26,60 +26,62 @@ class Piece:
     count: int = 0
 
 
-async def spoken(member: Served, ask: Ask, stops: Sequence[str], metrics: Metrics) -> AsyncGenerator[Piece, None]:
-    """An answer piece by piece; what has come meanwhile comes together. Raises Refusal if the engine cannot.
+@final
+class Speaking:
+    """An ask that is being answered; raises Refusal if the engine cannot."""
 
-    However it ends, the engine is left free.
-    """
-    heard, loop = asyncio.Queue[Token | Ended](), asyncio.get_running_loop()
+    def __init__(self, member: Served, ask: Ask, stops: Sequence[str], metrics: Metrics) -> None:
+        heard, loop = asyncio.Queue[Token | Ended](), asyncio.get_running_loop()
 
-    def hear(said: Token | Ended) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody is there to hear
-            loop.call_soon_threadsafe(heard.put_nowait, said)
+        def hear(said: Token | Ended) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody is there to hear
+                loop.call_soon_threadsafe(heard.put_nowait, said)
 
-    try:
-        ticket = member.engine.ask(ask, hear)
-    except (AskError, BusyError, EngineError) as error:
-        raise refused(error) from error
-    watch = metrics.begun(member.name, len(ask.prompt))
-    until, said = Stops(stops), 0
-    deadline = loop.time() + LONGEST
-    try:
+        try:
+            self._ticket = member.engine.ask(ask, hear)
+        except (AskError, BusyError, EngineError) as error:
+            raise refused(error) from error
+        self._watch = metrics.begun(member.name, len(ask.prompt))
+        self._heard, self._until, self._deadline = heard, Stops(stops), loop.time() + LONGEST
+
+    def leave(self) -> None:
+        """However it ended, leave the engine free."""
+        self._ticket.cancel()
+        self._watch.ended()
+
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
+        """The answer piece by piece; what has come meanwhile comes together. Raises Refusal if it breaks off."""
+        said = 0
         while True:
-            piece = _joined(await _all(heard, deadline), until)
+            piece = _joined(await _all(self._heard, self._deadline), self._until)
             said += len(piece.tokens)
             if piece.tokens:
-                watch.said(len(piece.tokens))
-            if until.reached:
+                self._watch.said(len(piece.tokens))
+            if self._until.reached:
                 piece = replace(piece, finish="stop", count=said)
             yield piece
             if piece.finish:
                 return
-    finally:
-        ticket.cancel()
-        watch.ended()
 
-
-async def whole(member: Served, ask: Ask, stops: Sequence[str], metrics: Metrics) -> Piece:
-    """An answer at once."""
-    text, tokens = "", list[Token]()
-    async with aclosing(spoken(member, ask, stops, metrics)) as pieces:
-        async for piece in pieces:
+    async def whole(self) -> Piece:
+        """The answer at once."""
+        text, tokens = "", list[Token]()
+        async for piece in self.pieces():
             text, tokens = text + piece.text, [*tokens, *piece.tokens]
             if piece.finish:
                 return replace(piece, text=text, tokens=tuple(tokens))
-    raise unavailable(f"{member.name}: the engine broke off")
+        raise AssertionError("the last piece tells why it ended")
 
 
-async def wholes(member: Served, asks: Sequence[Ask], stops: Sequence[str], metrics: Metrics) -> list[Piece]:
-    """Several answers; if one is refused, nobody goes on with the others."""
-    tasks = [asyncio.ensure_future(whole(member, ask, stops, metrics)) for ask in asks]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+@contextmanager
+def speaking(member: Served, asks: Sequence[Ask], stops: Sequence[str], metrics: Metrics) -> Iterator[list[Speaking]]:
+    """All asks at once, until nobody listens any more; raises Refusal if one of them is refused."""
+    with ExitStack() as left:
+        begun = list[Speaking]()
+        for ask in asks:
+            begun.append(Speaking(member, ask, stops, metrics))
+            left.callback(begun[-1].leave)
+        yield begun
 
 
 async def _all(heard: asyncio.Queue[Token | Ended], deadline: float) -> list[Token | Ended]:

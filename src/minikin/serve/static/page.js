@@ -24,9 +24,8 @@ function headers() {
 }
 
 // settings are kept in this browser, the key only as long as its window is open
-function keep() {
-  for (const name of KEPT) localStorage.setItem(`minikin.${name}`, $(name).value);
-  sessionStorage.setItem("minikin.key", $("key").value);
+function keep(name) {
+  localStorage.setItem(`minikin.${name}`, $(name).value);
 }
 
 function recall() {
@@ -38,11 +37,12 @@ function recall() {
 }
 
 async function findMembers() {
-  $("key").value = sessionStorage.getItem("minikin.key") ?? "";
   const reply = await fetch("v1/models", { headers: headers() });
   if (reply.status === 401) {
-    $("settings").open = true;
-    $("key").focus();
+    if (!$("settings").open) {
+      $("settings").open = true;
+      $("key").focus();
+    }
     $("state").textContent = "This server wants a key: enter it under Settings.";
     return;
   }
@@ -54,6 +54,8 @@ async function findMembers() {
 
 async function showState() {
   try {
+    if (!members.length) await findMembers(); // a server that was not there, or did not know us, may by now
+    if (!members.length) return;
     const told = await (await fetch("health")).json();
     const running = Object.values(told.members).reduce((sum, each) => sum + each.running, 0);
     const engines = [...new Set(Object.values(told.members).map((each) => each.engine))].join(", ");
@@ -176,7 +178,7 @@ $("ask").addEventListener("submit", (event) => {
   const text = $("text").value.trim();
   if (!text || stopping || !$("member").value) return;
   $("text").value = "";
-  keep();
+  KEPT.forEach(keep);
   ask(text);
 });
 $("text").addEventListener("keydown", (event) => {
@@ -190,10 +192,13 @@ document.addEventListener("keydown", (event) => {
 });
 $("stop").addEventListener("click", () => stopping?.abort());
 $("reset").addEventListener("click", forget);
-for (const name of KEPT) $(name).addEventListener("change", keep);
+for (const name of KEPT) $(name).addEventListener("change", () => keep(name));
 $("key").addEventListener("change", () => {
-  keep();
-  findMembers().then(showState);
+  sessionStorage.setItem("minikin.key", $("key").value);
+  members = [];
+  showState();
 });
-findMembers().then(showState);
+$("key").value = sessionStorage.getItem("minikin.key") ?? "";
+recall(); // but for the member, until members are known
+showState();
 setInterval(showState, REFRESH);
