@@ -241,7 +241,7 @@ def test_a_plan_is_printed_before_anything_is_built(capsys, monkeypatch):
 
 
 def test_a_member_answers_in_a_pipe(family):
-    talking = process("chat", family / "nano", stdin=subprocess.PIPE)
+    talking = process("chat", family / "nano", "--engine", "torch", stdin=subprocess.PIPE)
     said, complaints = talking.communicate("Translate to German: the man\n\nSummarize: It was cold.\n/reset\nHello\n")
     assert (talking.returncode, complaints) == (0, "")
     assert said.count("\n") == 3
@@ -258,7 +258,8 @@ def test_a_member_answers_as_it_is_told(family, settings, capsys, monkeypatch):
     answers = []
     for _ in range(2):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"Summarize: It was cold.\nHello\n")))
-        monkeypatch.setattr(sys, "argv", ["minikin", "chat", str(family / "mini"), *settings])
+        words = ["minikin", "chat", str(family / "mini"), "--engine", "torch", *settings]
+        monkeypatch.setattr(sys, "argv", words)
         with pytest.raises(SystemExit) as ended:
             main()
         assert not ended.value.code
