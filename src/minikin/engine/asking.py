@@ -1,6 +1,6 @@
 """What is asked of an engine and what it says, token by token.
 
-An engine works in a thread or a process of its own. Whoever asks gives a listener, which hears of every token from
+An engine works in another thread, or in a process. Whoever asks gives a listener, which hears of every token from
 there, and of the end as the last; it must be quick, and must not raise.
 """
 
