@@ -10,6 +10,7 @@ from random import Random
 import pytest
 import torch
 from rich.console import Console
+from torch.nn import functional
 
 from minikin.app.cli import main
 from minikin.base.log import Log
@@ -110,6 +111,12 @@ def documents(rows: int, length: int, config: Config = TINY, seed: int = 2) -> B
         documents=owners,
         replies=replies,
     )
+
+
+def padded(batch: Batch, columns: int) -> Batch:
+    """The same with so many columns of padding."""
+    fields = vars(batch).items()
+    return Batch(**{name: functional.pad(field, (0, columns), value=-(name == "documents")) for name, field in fields})
 
 
 def corpus(folder: Path, count: int = 60, longest: int = 30, vocab_size: int = 300, seed: int = 3) -> Corpus:

@@ -9,15 +9,17 @@ from fakes import site
 
 from minikin.base.seeds import torch_generator
 from minikin.family import guards, stages
+from minikin.family.exams import examples_of
 from minikin.family.fitting import mixture
 from minikin.family.guards import dropout, held_out, task_score, weight_decay
 from minikin.family.learning import Optimization
-from minikin.family.site import answers_key, data_key, distilled_key, member_key, written_name
+from minikin.family.site import answers_key, data_key, distilled_key, member_key, overlap_key, written_name
 from minikin.family.stages import prepare_data
 from minikin.family.supply import training_records, watched_records
 from minikin.model.decoder import initialized
-from minikin.text.batches import Mixture
-from minikin.text.chat import messages
+from minikin.text.batches import Mixture, PackedCorpus, Share
+from minikin.text.chat import Example, messages
+from minikin.text.corpus import Corpus, write_corpus
 from minikin.text.tokenizer import Tokenizer
 
 
@@ -76,6 +78,16 @@ def test_held_out_losses_are_of_every_task(prepared):
     rows = mixture(prepared, "full", prepared.recipe.member["full"].train)
     assert set(held_out(prepared, rows)(decoder)) == {"translation", "summarization", "dialogue", "text"}
     assert set(rows.recent(40, 8)) == {"translation", "summarization", "dialogue", "text"}
+
+
+def test_rows_without_an_answer_are_no_measure_of_what_was_learned(tmp_path):
+    prompt, answer = Example(tokens=(9,) * 500, answer=(False,) * 500), Example(tokens=(8, 7), answer=(False, True))
+    write_corpus(tmp_path, [prompt, answer] * 10, 300)
+    rows = PackedCorpus(Corpus(tmp_path), 32, prompt_weight=0.1)
+    mixed = Mixture([Share(task="summarization", name="long", rows=rows, share=1)], 4, seed=1)
+    assert len(rows) > 100
+    (found,) = mixed.recent(len(rows), 8).values()
+    assert (found.weights.sum(1) > 0).all()
 
 
 def test_sources_count_in_held_out_losses_as_in_training(prepared, monkeypatch):
@@ -184,3 +196,19 @@ def test_a_weight_changes_the_members_and_not_the_data(tmp_path):
     one, other = site(tmp_path), site(tmp_path, "data.translation.train=['village:100', 'village:301']")
     assert data_key(one) == data_key(other)
     assert member_key(one, "full") != member_key(other, "full")
+
+
+def test_another_kind_of_exam_on_the_same_source_is_answered_anew(tmp_path):
+    one = site(tmp_path, "data.dialogue.test=['village:9']", "data.dialogue.select=[]")
+    other = site(tmp_path, "data.dialogue.test=[]", "data.dialogue.select=['village:9']")
+    assert answers_key(one, "full") != answers_key(other, "full")
+    assert overlap_key(one) != overlap_key(other)
+    assert member_key(one, "full") == member_key(other, "full")
+
+
+def test_a_dialogue_is_one_example_whoever_it_is_learned_from(tmp_path):
+    asked = "data.dialogue.test=['village:9']", "data.dialogue.select=[]"
+    plain, turned = site(tmp_path, *asked), site(tmp_path, *asked, "data.dialogue.every_speaker=true")
+    for made in (plain, turned):
+        (exam,) = (exam for exam in made.exams if exam.name == "dialogue")
+        assert [len(records) for _, records in examples_of(made.recipe, exam)] == [1] * 9

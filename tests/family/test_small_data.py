@@ -53,22 +53,33 @@ def family_of(folder, count, tokens=3000):
     said = io.StringIO()
     report = build(checked(fields, "small"), folder / "family", Log(folder / "log.jsonl", Console(file=said)))
     facts = json.loads((folder / "family" / "full" / "provenance.json").read_text())
-    return report, facts
+    return report, facts, said.getvalue()
 
 
 @pytest.mark.parametrize(("count", "watched"), [(3, False), (25, True), (60, True)])
 def test_any_number_of_examples_builds(tmp_path, count, watched):
-    report, facts = family_of(tmp_path, count)
+    report, facts, _ = family_of(tmp_path, count)
     assert {task for point in facts["curve"] for task in point["held_out"]} == (set(RECORDS) if watched else set())
     assert set(facts["gap"]) == (set(RECORDS) if watched else set())
     assert report.members["full"].scores["translation"]["bleu"].n == 5
 
 
+def test_what_is_longer_than_a_row_is_told(tmp_path, monkeypatch):
+    *_, said = family_of(tmp_path, 5)
+    assert "are cut" not in said
+    (tmp_path / "long").mkdir()
+    monkeypatch.setitem(RECORDS, "summarization", lambda n: {"document": f"It is {n}. " * 40, "summary": f"{n}."})
+    *_, said = family_of(tmp_path / "long", 5)
+    said = " ".join(said.split())  # a console breaks lines
+    assert "5 of them are longer than the 64 that a row has room for, and are cut" in said
+    assert said.count("are cut") == 1
+
+
 def test_what_is_seen_often_is_guarded_more(tmp_path):
     (tmp_path / "few").mkdir()
     (tmp_path / "many").mkdir()
-    _, few = family_of(tmp_path / "few", 10, tokens=20_000)
-    _, many = family_of(tmp_path / "many", 900, tokens=20_000)
+    _, few, _ = family_of(tmp_path / "few", 10, tokens=20_000)
+    _, many, _ = family_of(tmp_path / "many", 900, tokens=20_000)
     assert few["dropout"] > many["dropout"] == 0
     assert few["weight_decay"] > many["weight_decay"]
     assert few["epochs"]["translation"] > many["epochs"]["translation"]

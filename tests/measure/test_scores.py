@@ -198,10 +198,10 @@ def test_made_selections_hold_the_true_turn_among_others():
         assert len(set(selection.candidates)) == len(selection.candidates) == 20
 
 
-def examined(decoder, tokens, asked, batch, **settings):
+def examined(decoder, tokens, asked, batch, select=by_likelihood, **settings):
     settings = Decoding(**{"max_new_tokens": 5} | settings)
     chance = torch.Generator().manual_seed(1)
-    quiet = {"select": by_likelihood, "watch": lambda _: None}
+    quiet = {"select": select, "watch": lambda _: None}
     return examine(decoder, tokens, asked, decoding=settings, generator=chance, batch=batch, **quiet)
 
 
@@ -214,6 +214,15 @@ def test_answers_follow_the_settings_and_say_whose_prompt_was_cut():
     plain, searched = examined(decoder, tokens, asked, 4), examined(decoder, tokens, asked, 4, num_beams=4)
     assert [answer.cut for answer in plain] == [False, False, True, True]
     assert [answer.output for answer in plain] != [answer.output for answer in searched]
+
+
+@pytest.mark.parametrize(("taken", "hits"), [(0, True), (1, False), (2, True)])
+def test_a_reply_that_stands_twice_is_true_in_both_places(taken, hits):
+    decoder, tokens = decoder_of(replace(TINY, vocab_size=420)), tokenizer(420)
+    context = (Turn(role="a", text="hi"),)
+    asked = questions([Selection(context=context, role="b", candidates=("yes", "no", "yes"), answer=2)], 0)
+    (found,) = examined(decoder, tokens, list(asked), 1, select=lambda *_: [taken])
+    assert found.hit is hits
 
 
 def test_answers_keep_the_order_of_the_questions_whatever_the_batch():

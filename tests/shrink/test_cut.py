@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fakes import SHAPES, TINY, decoder_of, documents
+from fakes import SHAPES, TINY, decoder_of, documents, padded
 
 from minikin.base.errors import PlanError
 from minikin.model.config import FULL, SLIDING
@@ -28,6 +28,24 @@ def test_cutting_nothing_changes_nothing(config):
     decoder = decoder_of(config)
     for name, tensor in shrunk(decoder, config).state_dict().items():
         assert torch.equal(tensor, decoder.state_dict()[name]), name
+
+
+def test_padding_says_nothing_of_importance():
+    decoder, rows = decoder_of(), documents(3, 24)
+    plain, wide = importance(decoder, [rows]), importance(decoder, [padded(rows, 8)])
+    for name, scores in vars(plain).items():
+        torch.testing.assert_close(getattr(wide, name), scores, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_stream_keeps_the_most_important_channels_as_they_were():
+    decoder, rows = decoder_of(), documents(3, 24)
+    config = replace(TINY, hidden_size=16, hidden_size_per_layer_input=4)
+    kept = choose(importance(decoder, [rows]), TINY, config)
+    child = cut(decoder, config, kept)
+    whole, _ = decoder.embedded(rows.tokens)
+    stream, _ = child.embedded(rows.tokens)
+    torch.testing.assert_close(stream, whole[..., kept.hidden])
 
 
 @torch.no_grad()

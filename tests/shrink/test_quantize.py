@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from fakes import TINY, decoder_of, documents
+from fakes import TINY, decoder_of, documents, padded
 
 from minikin.model.linear import Linear
 from minikin.shrink.moments import second_moments
@@ -19,6 +19,13 @@ BITS = {TABLE: 4, HEAD: 8, DOWN: 4, "layers.1.mlp.up_proj.weight": 8, "layers.2.
 def moved():
     decoder = decoder_of(EVEN)
     return decoder, put_on_grids(decoder, BITS, second_moments(decoder, [documents(4, 16, EVEN)]))
+
+
+def test_padding_says_nothing_of_what_goes_into_products():
+    decoder, rows = decoder_of(EVEN), documents(3, 16, EVEN)
+    plain, wide = second_moments(decoder, [rows]), second_moments(decoder, [padded(rows, 16)])
+    for name, moments in plain.items():
+        torch.testing.assert_close(wide[name], moments, atol=1e-5, rtol=1e-4)
 
 
 def loss_of(decoder):

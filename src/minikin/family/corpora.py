@@ -116,7 +116,7 @@ class Data(Strict):
 def _places(source: NamedSource, split: str) -> Iterator[str]:
     """The file and the split of a dataset that a source names; the village keeps its test meanings apart by itself."""
     if not source.is_village and not source.source.startswith("hub:"):
-        yield source.source
+        yield os.path.normpath(source.source)
     if source.dataset:
         yield f"hub:{source.dataset}, {source.split or split}"
 

@@ -10,12 +10,12 @@ from minikin.base.files import file_digest
 from minikin.base.log import Log
 from minikin.family.corpora import NamedSource
 from minikin.family.recipe import Recipe
-from minikin.family.supply import directed, records_of
+from minikin.family.supply import records_of
 from minikin.text.mapping import Task, shown
 from minikin.text.records import Record, Translation
 from minikin.text.sources import SUFFIXES, present, read, rows
+from minikin.text.views import reversed_direction
 
-_KINDS = (".jsonl", ".jsonl.gz", ".parquet")
 # told apart by the fields that a record must have; the first that fits
 _SHAPES: Mapping[Task, frozenset[str]] = {
     "selection": frozenset({"context", "candidates", "answer"}),
@@ -34,7 +34,6 @@ class Exam:
     kind: Task
     sources: tuple[NamedSource, ...]
     both_directions: bool
-    every_speaker: bool
 
     @property
     def task(self) -> Task:
@@ -55,7 +54,6 @@ def own_exams(recipe: Recipe) -> tuple[Exam, ...]:
             kind="selection" if data.select else task,
             sources=tuple(data.select or data.test),
             both_directions=data.both_directions,
-            every_speaker=data.every_speaker,
         )
         for task, data in recipe.data.tasks.items()
     )
@@ -83,7 +81,6 @@ def brought_exams(recipe: Recipe, paths: Sequence[Path], log: Log) -> tuple[Exam
             kind=kind,
             sources=(NamedSource(source=str(file)),),
             both_directions=kind == "translation" and _to_be_turned(recipe, file),
-            every_speaker=False,
         )
         for file, kind in chosen.items()
     ]
@@ -96,13 +93,18 @@ def examples_of(recipe: Recipe, exam: Exam) -> list[tuple[str, list[Record]]]:
     """What members are scored on, the first examples of each source, with the source that they are from.
 
     A record and its reversal come as one list: they say the same thing, so they are one example to statistics.
+    Dialogues are asked about as they are, whoever they were learned from the view of.
     """
     most = recipe.measure.max_examples
     return [
-        (source.source, list(directed([record], exam)))
+        (source.source, _both_ways(record) if exam.both_directions else [record])
         for source in exam.sources
         for record in islice(records_of(recipe, source, exam.kind, "test"), most)
     ]
+
+
+def _both_ways(record: Record) -> list[Record]:
+    return [record, reversed_direction(record)] if isinstance(record, Translation) else [record]
 
 
 def _test_files(path: Path, log: Log) -> Iterator[Path]:
@@ -117,7 +119,7 @@ def _test_files(path: Path, log: Log) -> Iterator[Path]:
         log.say(f"{file}: passed over; a csv file may be anything, so name it itself")
     files = [file for file in files if not file.name.endswith(".csv")]
     if not (tests := [file for file in files if not file.name.startswith("train")]):
-        kinds = ", ".join(_KINDS)
+        kinds = ", ".join(kind for kind in SUFFIXES if kind != ".csv")
         raise DataError(f"{path}: holds no test file; expected {kinds} here or below, not named train…")
     yield from tests
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import torch
 
 from minikin import __version__
-from minikin.base.errors import PlanError
+from minikin.base.errors import PlanError, StorageError
 from minikin.base.files import whole_folder, write_json
 from minikin.base.log import Log
 from minikin.family.card import CARD
 from minikin.family.origin import origin_folder
 from minikin.family.plan import PlannedMember, plan
 from minikin.family.recipe import Recipe
+from minikin.family.results import RECIPE
 from minikin.family.store import PROVENANCE
 from minikin.model.checkpoint import save_initial
 from minikin.model.config import Config
@@ -23,8 +24,13 @@ _MILLION = 10**6
 
 
 def write_initial(recipe: Recipe, names: Sequence[str], out: Path, dtype: torch.dtype, log: Log) -> list[Path]:
-    """Write members of a recipe, all if none is named, each in a folder of `out`; PlanError at an unknown name."""
+    """Write members of a recipe, all if none is named, each in a folder of `out`.
+
+    Raises PlanError at an unknown name, StorageError where trained members would be replaced.
+    """
     planned = plan(recipe)
+    if (out / RECIPE).is_file():
+        raise StorageError(f"{out}: is a family that was built; choose another folder with --out")
     if unknown := [name for name in names if name not in planned]:
         raise PlanError(f"{recipe.name}: has no member {unknown[0]!r}; it has {', '.join(planned)}")
     size = planned[recipe.first].config.vocab_size

@@ -58,7 +58,8 @@ class Distillation(Optimization):
     hidden_weight: float = Field(default=0.0, ge=0, description="Weight of the last hidden states' distance.")
     teacher_answers: Annotated[TeacherAnswers, BeforeValidator(_of_every_task)] = Field(
         default=TeacherAnswers(),
-        description="Examples whose answers the teacher writes anew: as many of every task, or `{translation = 2000}`.",
+        description="Examples whose answers the teacher writes anew: as many of every task, or `{translation = 2000}`. "
+        "Half of a task's rows are then of these, however few they are.",
     )
     importance_samples: Count = Field(default=1024, description="Rows on which the cut's importance is measured.")
 

@@ -153,7 +153,7 @@ def quantized_key(site: Site, name: str, kind: Kind) -> str:
 def answers_key(site: Site, name: str, kind: Kind | None = None) -> str:
     """Key of a member's answers to the test, or of those in a kind of few bits."""
     measure = site.recipe.measure
-    told = {exam.name: [exam.both_directions, *map(site.fingerprint, exam.sources)] for exam in site.exams}
+    told = {exam.name: [exam.kind, exam.both_directions, *map(site.fingerprint, exam.sources)] for exam in site.exams}
     if site.brought:
         member = site.brought.members[quantized_name(name, kind) if kind else name]
     else:
@@ -168,7 +168,7 @@ def overlap_key(site: Site) -> str:
     """Key of the comparison of training data with what members are examined on; raises DataError if some is missing."""
     data, exams = site.recipe.data, site.exams
     trained = [site.fingerprint(source) for task in data.tasks.values() for source in task.train]
-    asked = [[exam.task, *map(site.fingerprint, exam.sources)] for exam in exams]
+    asked = [[exam.kind, *map(site.fingerprint, exam.sources)] for exam in exams]
     limits = (site.recipe.seed, site.recipe.measure.max_examples)
     return digest(_VERSION, json.dumps(trained), json.dumps(asked), json.dumps(limits))
 

@@ -3,7 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, repeat, zip_longest
+from pathlib import Path
 from typing import Any
+
+import numpy
 
 from minikin.base.files import write_json, write_text
 from minikin.family.card import CARD, card, untrained_provenance
@@ -17,7 +20,7 @@ from minikin.measure.limits import words
 from minikin.model.checkpoint import in_memory, load, save
 from minikin.model.decoder import Decoder
 from minikin.text.chat import chat_template, messages
-from minikin.text.corpus import write_records
+from minikin.text.corpus import Corpus, write_records
 from minikin.text.records import Record
 from minikin.text.sources import Task
 from minikin.text.tokenizer import Tokenizer
@@ -35,9 +38,10 @@ def prepare_data(site: Site) -> None:
         seen: Counter[str] = Counter()
         for task, data in tasks.items():
             for number, records in enumerate(training_sources(recipe, task)):
-                size = write_records(folder / "train" / task / str(number), _counted(records, seen), tokenizer)
-                source = data.train[number].source
-                site.log.say(f"  {task}, {source}: {size.documents:,} documents, {size.tokens:,} tokens")
+                written = folder / "train" / task / str(number)
+                size = write_records(written, _counted(records, seen), tokenizer)
+                told = f"  {task}, {data.train[number].source}: {size.documents:,} documents, {size.tokens:,} tokens"
+                site.log.say(told + _cut(written, data.block_length or recipe.data.sequence_length))
             for number, watched in enumerate(watched_sources(recipe, task)):
                 if held_back := [record for records in watched for record in records]:
                     write_records(folder / "held_out" / task / str(number), held_back, tokenizer)
@@ -155,6 +159,12 @@ def _first(texts: Iterable[str], characters: float) -> Iterator[str]:
             return
         characters -= len(text)
         yield text
+
+
+def _cut(folder: Path, room: int) -> str:
+    """How many documents do not fit into a row, in words."""
+    longer = int((numpy.diff(Corpus(folder).starts) > room).sum())
+    return f"; {longer:,} of them are longer than the {room} that a row has room for, and are cut" if longer else ""
 
 
 def _counted(records: Iterator[Record], seen: Counter[str]) -> Iterator[Record]:

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from random import Random
-from typing import Literal, Protocol, cast
+from typing import Literal, cast
 
 from minikin.base.errors import DataError
 from minikin.base.files import file_digest
 from minikin.base.seeds import seed_for
-from minikin.family.corpora import DATA_ROOT, NamedSource
+from minikin.family.corpora import DATA_ROOT, Data, NamedSource
 from minikin.family.recipe import Recipe
 from minikin.text.hub import fetched
 from minikin.text.mapping import OURS, Naming, Task
@@ -24,16 +24,6 @@ Split = Literal["train", "test"]
 # training, and never trained on
 _WATCHED_EVERY, _MOST_WATCHED = 20, 200
 _ADVICE = f"where files are, say with --set data.root=FOLDER or the environment variable {DATA_ROOT}"
-
-
-class Views(Protocol):
-    """From which other sides records are taken as well: pairs the other way round, dialogues as others speak them."""
-
-    @property
-    def both_directions(self) -> bool: ...
-
-    @property
-    def every_speaker(self) -> bool: ...
 
 
 def training_records(recipe: Recipe, task: Task) -> Iterator[Record]:
@@ -74,13 +64,13 @@ def records_of(recipe: Recipe, source: NamedSource, task: Task, split: Split) ->
     return _read(paths, task, _naming(source))
 
 
-def directed(records: Iterable[Record], views: Views) -> Iterator[Record]:
-    """Records, each followed by its other views that are asked for."""
+def directed(records: Iterable[Record], data: Data) -> Iterator[Record]:
+    """Records, each followed by its other views that are learned."""
     for record in records:
         yield record
-        if views.both_directions and isinstance(record, Translation):
+        if data.both_directions and isinstance(record, Translation):
             yield reversed_direction(record)
-        if views.every_speaker and isinstance(record, Dialogue):
+        if data.every_speaker and isinstance(record, Dialogue):
             yield from views_of_others(record)
 
 

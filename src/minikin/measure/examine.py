@@ -69,5 +69,10 @@ def _hits(
     for start in range(0, len(choices), _SELECTIONS):
         chosen = choices[start : start + _SELECTIONS]
         taken = select(decoder, tokenizer, [asked[at] for at in chosen], [prompts[at] for at in chosen])
-        hits.update({at: asked[at].answer == answer for at, answer in zip(chosen, taken, strict=True)})
+        hits.update({at: _is_true(asked[at], answer) for at, answer in zip(chosen, taken, strict=True)})
     return hits
+
+
+def _is_true(question: Question, chosen: int) -> bool:
+    """Whether what was chosen says what the true reply says, wherever that stands."""
+    return question.candidates[chosen] == question.candidates[question.answer]

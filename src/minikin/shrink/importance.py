@@ -4,7 +4,7 @@ Width by mean absolute activation, key/value groups by the norm of what their he
 little they leave unchanged (Muralidharan et al. 2024, "Minitron", §2.1–2.2). One pass, no gradients.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +33,7 @@ class Importance:
 
 @torch.no_grad()
 def importance(decoder: Decoder, batches: Iterable[Batch]) -> Importance:
-    """Scores summed over all tokens of the batches."""
+    """Scores summed over all tokens of the batches; padding is none of them."""
     config = decoder.config
     layers, device = config.num_hidden_layers, decoder.device
     scores = Importance(
@@ -43,14 +43,16 @@ def importance(decoder: Decoder, batches: Iterable[Batch]) -> Importance:
         table=torch.zeros(config.hidden_size_per_layer_input, device=device),
         layers=torch.zeros(layers, device=device),
     )
-    handles = [handle for index, layer in enumerate(_layers(decoder)) for handle in _listen(layer, index, scores)]
+    real = list[Tensor]()  # where the batch that is read has tokens
+    handles = [handle for index, layer in enumerate(_layers(decoder)) for handle in _listen(layer, index, scores, real)]
     try:
         for rows in batches:
             batch = rows.to(device)
+            real[:] = [batch.documents >= 0]
             states = decoder.states(batch.tokens, batch.positions, batch.documents)
             for index in range(layers):
                 similarity = functional.cosine_similarity(states[index], states[index + 1], dim=-1)
-                scores.layers[index] += (1 - similarity)[batch.documents >= 0].sum()
+                scores.layers[index] += (1 - similarity)[real[0]].sum()
     finally:
         for handle in handles:
             handle.remove()
@@ -61,7 +63,7 @@ def _layers(decoder: Decoder) -> list[Layer]:
     return [layer for layer in decoder.layers if isinstance(layer, Layer)]
 
 
-def _listen(layer: Layer, index: int, scores: Importance) -> list[RemovableHandle]:
+def _listen(layer: Layer, index: int, scores: Importance, real: Sequence[Tensor]) -> list[RemovableHandle]:
     def groups(spoken: Tensor) -> None:
         heads = spoken.reshape(-1, scores.groups.shape[1], spoken.shape[-1] // scores.groups.shape[1])
         scores.groups[index] += heads.norm(dim=-1).sum(0)
@@ -73,22 +75,22 @@ def _listen(layer: Layer, index: int, scores: Importance) -> list[RemovableHandl
         scores.table.add_(_magnitude(gated))
 
     def hidden(_: nn.Module, __: tuple[Tensor, ...], normalised: Tensor) -> None:
-        scores.hidden.add_(_magnitude(normalised))
+        scores.hidden.add_(_magnitude(normalised[real[0]]))
+
+    def on_input(note: Callable[[Tensor], None]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, inputs: note(inputs[0][real[0]])
 
     handles = [
-        layer.self_attn.o_proj.register_forward_pre_hook(_on_input(groups)),
-        layer.mlp.down_proj.register_forward_pre_hook(_on_input(intermediate)),
+        layer.self_attn.o_proj.register_forward_pre_hook(on_input(groups)),
+        layer.mlp.down_proj.register_forward_pre_hook(on_input(intermediate)),
         layer.input_layernorm.register_forward_hook(hidden),
         layer.pre_feedforward_layernorm.register_forward_hook(hidden),
     ]
     if layer.table is not None:
-        handles.append(layer.table.per_layer_projection.register_forward_pre_hook(_on_input(table)))
+        handles.append(layer.table.per_layer_projection.register_forward_pre_hook(on_input(table)))
     return handles
 
 
-def _on_input(note: Callable[[Tensor], None]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    return lambda _, inputs: note(inputs[0])
-
-
 def _magnitude(activations: Tensor) -> Tensor:
-    return activations.abs().flatten(0, -2).sum(0)
+    """[tokens, width] → [width]"""
+    return activations.abs().sum(0)

@@ -109,6 +109,10 @@ class PackedCorpus:
         """These rows with nothing but the answers counting."""
         return written([(self, row) for row in chosen], self.length, prompts_count=False)
 
+    def teaches(self, row: int) -> bool:
+        """Whether there is an answer in a row."""
+        return any(self.corpus.answers_in(*piece) for block in self.rows[row] for piece in block)
+
     def write(self, row: int, into: _Blank, line: int, prompt_weight: float) -> None:
         """Lay the documents of a row side by side into a line of a batch."""
         for number, (at, (first, count)) in enumerate(placed(self.rows[row], self._block)):
@@ -164,13 +168,14 @@ class Mixture:
     def recent(self, steps: int, rows: int) -> dict[str, Batch]:
         """The answers of the last `rows` rows of each task that were seen in `steps` steps, and not written by a model.
 
+        Rows without an answer are none of them.
         So their loss can be held against that of data: what a model writes is easier to foresee.
         """
         seen: dict[str, list[tuple[PackedCorpus, int]]] = {share.task: [] for share in self._shares}
         last = steps * self.batch_rows - 1
         for number in range(last, max(-1, last - _LOOK_BACK * rows), -1):
             share, row = self._place(number)
-            if share.by_people and len(seen[share.task]) < rows:
+            if share.by_people and len(seen[share.task]) < rows and share.rows.teaches(row):
                 seen[share.task].append((share.rows, row))
         return {task: written(found, self.length, prompts_count=False) for task, found in seen.items() if found}
 
