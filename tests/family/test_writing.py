@@ -80,14 +80,19 @@ def test_each_record_has_its_teachers_answer(made):
     here = made()
     write_answers(here, "mini")
     decoder, tokenizer = decoder_of(here.planned["full"].config), Tokenizer.load(here.store.folder("data"))
+    ends = []
     for task, count in (("translation", 22), ("summarization", 12), ("dialogue", 12)):
         corpus = Corpus(here.store.folder("written/mini") / task)
         assert len(corpus) == count
         for index, record in enumerate(islice(training_records(here.recipe, task), count)):
             prompt = encode_prompt(tokenizer, messages(record)[:-1])
-            said = tokenizer.encode(tokenizer.decode(generate(decoder, [prompt], 4)[0]))
+            (reply,) = generate(decoder, [prompt], 4)
+            said = tokenizer.encode(tokenizer.decode(reply))
+            end = [tokenizer.turn_end_id, *tokenizer.encode("\n")] if len(reply) < 4 else []
             found = corpus.tokens[corpus.starts[index] : corpus.starts[index + 1]]
-            assert found[: len(prompt) + len(said)].tolist() == prompt + said
+            assert found.tolist() == prompt + said + end
+            ends.append(bool(end))
+    assert len(set(ends)) == 2  # some are broken off, some are not
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)

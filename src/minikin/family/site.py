@@ -27,6 +27,7 @@ from minikin.ship.types import stored_type
 
 _VERSION = "7"  # raise it when a stage begins to mean something else
 _ANSWERS = "2"  # the same of the answers alone: members need not be trained again
+_WRITTEN = "2"  # what teachers write is taken otherwise than before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +181,7 @@ def written_key(site: Site, name: str) -> str:
     tasks = [task for task in site.recipe.data.tasks if task != "text"]
     written = {task: asdict(measure.decoding_of(task)) for task in tasks}
     limits = (member.distill.teacher_answers.model_dump(), measure.batch, written)
-    return digest(_VERSION, member_key(site, teacher_of(member)), json.dumps(limits))
+    return digest(_VERSION, _WRITTEN, member_key(site, teacher_of(member)), json.dumps(limits))
 
 
 def written_name(site: Site, name: str) -> str:

@@ -17,8 +17,8 @@ from minikin.measure.examine import fitted
 from minikin.model.checkpoint import load, placed
 from minikin.model.decoder import Decoder
 from minikin.model.decoding import decode_batches
-from minikin.text.chat import encode_prompt, messages
-from minikin.text.corpus import Corpus, write_records
+from minikin.text.chat import Example, encode_example, encode_prompt, messages, unfinished
+from minikin.text.corpus import Corpus, write_corpus
 from minikin.text.records import Dialogue, Record, Summarization, Translation
 from minikin.text.sources import Task
 from minikin.text.tokenizer import Tokenizer
@@ -52,11 +52,12 @@ def write_answers(site: Site, name: str) -> None:
     with site.store.fresh(artifact, written_key(site, name), {"stage": "written"}) as folder:
         for task in site.recipe.data.tasks:
             if asked.of(task):
-                write_records(folder / task, _answered(writer, task), writer.tokenizer)
+                (folder / task).mkdir()
+                write_corpus(folder / task, _answered(writer, task), writer.tokenizer.vocab_size)
 
 
-def _answered(writer: _Writer, task: Task) -> Iterator[Record]:
-    """Records with the teacher's answers, in the order of the training data."""
+def _answered(writer: _Writer, task: Task) -> Iterator[Example]:
+    """What the teacher's answers make of records, in the order of the training data."""
     site, name = writer.site, writer.name
     work = site.store.work(written_name(site, name), written_key(site, name)) / task
     asked = _asked(site, name, task)
@@ -67,7 +68,10 @@ def _answered(writer: _Writer, task: Task) -> Iterator[Record]:
             kept = work / f"{number}.json"
             if not kept.is_file():
                 write_json(kept, _replies(writer, task, number, chunk, bar))
-            yield from map(_with_answer, chunk, read_json(kept))
+            for record, (answer, ended) in zip(chunk, read_json(kept), strict=True):
+                example = encode_example(writer.tokenizer, _with_answer(record, answer))
+                # an answer that came to no end by itself is not taught to have one
+                yield example if ended else unfinished(writer.tokenizer, example)
             bar.at(number * _CHUNK + len(chunk))
 
 
@@ -81,8 +85,11 @@ def _asked(site: Site, name: str, task: Task) -> int:
     return min(there, distill.teacher_answers.of(task))
 
 
-def _replies(writer: _Writer, task: Task, number: int, records: Sequence[Record], bar: Bar) -> list[str]:
-    """The teacher's answers to a chunk; chance depends on the chunk alone, so none that is kept need be made again."""
+def _replies(writer: _Writer, task: Task, number: int, records: Sequence[Record], bar: Bar) -> list[tuple[str, bool]]:
+    """The teacher's answers to a chunk, and whether each came to an end.
+
+    Chance depends on the chunk alone, so none that is kept need be made again.
+    """
     recipe, decoder, tokenizer = writer.site.recipe, writer.decoder, writer.tokenizer
     decoding = recipe.measure.decoding_of(task)
     whole = [encode_prompt(tokenizer, messages(record)[:-1]) for record in records]
@@ -97,7 +104,7 @@ def _replies(writer: _Writer, task: Task, number: int, records: Sequence[Record]
         batch=recipe.measure.batch,
         watch=lambda done: bar.at(number * _CHUNK + done),
     )
-    return [tokenizer.decode(reply) for reply in replies]
+    return [(tokenizer.decode(reply), len(reply) < decoding.max_new_tokens) for reply in replies]
 
 
 def _with_answer(record: Record, answer: str) -> Record:

@@ -79,6 +79,12 @@ def encode_example(tokenizer: Tokenizer, record: Record) -> Example:
     return Example(tokens=tokens, answer=answer)
 
 
+def unfinished(tokenizer: Tokenizer, example: Example) -> Example:
+    """The same, but that its last turn does not end: it was broken off."""
+    closing = len(_closing(tokenizer))
+    return Example(tokens=example.tokens[:-closing], answer=example.answer[:-closing])
+
+
 def encode_prompt(tokenizer: Tokenizer, conversation: Sequence[Message]) -> list[int]:
     """Tokens up to where the assistant begins to speak."""
     tokens = [tokenizer.bos_id]
@@ -100,4 +106,8 @@ def _turn(tokenizer: Tokenizer, message: Message) -> tuple[list[int], list[int],
     # content is encoded by itself, so that no token spans what was said and what frames it
     name = "model" if message.role == "assistant" else message.role
     opening = [tokenizer.turn_start_id, *tokenizer.encode(f"{name}\n")]
-    return opening, tokenizer.encode(message.content), [tokenizer.turn_end_id, *tokenizer.encode("\n")]
+    return opening, tokenizer.encode(message.content), _closing(tokenizer)
+
+
+def _closing(tokenizer: Tokenizer) -> list[int]:
+    return [tokenizer.turn_end_id, *tokenizer.encode("\n")]
