@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from itertools import product
+from itertools import combinations, product
 from random import Random
 
 import pytest
@@ -15,6 +15,7 @@ from minikin.text.village.lexicon import PEOPLE, PLACES, THINGS, VERBS
 from minikin.text.village.meaning import draw_deed, draw_event
 
 TASKS = ("translation", "summarization", "dialogue", "text")
+SPLITS = ("train", "watch", "test")
 
 
 def texts(record):
@@ -25,21 +26,34 @@ def texts(record):
             return tuple(value for value in fields.values() if isinstance(value, str) and len(value) > 2)
 
 
+def conversation(selection):
+    return (*(turn.text for turn in selection.context), selection.candidates[selection.answer])
+
+
 def test_no_test_meaning_occurs_in_training():
     chance = Random(5)
     cores = {
-        split: {draw(chance, split).core for _ in range(30_000)}
-        for split in ("train", "test")
-        for draw in (draw_event,)
+        split: {
+            event.core for _ in range(30_000) for event in (draw_event(chance, split), draw_deed(chance, split, "a"))
+        }
+        for split in SPLITS
     }
-    deeds = {split: {draw_deed(chance, split, "a").core for _ in range(30_000)} for split in ("train", "test")}
     assert len(cores["test"]) > 500
-    assert not (cores["test"] | deeds["test"]) & (cores["train"] | deeds["train"])
+    assert len(cores["watch"]) > 250
+    for one, other in combinations(SPLITS, 2):
+        assert not cores[one] & cores[other]
+
+
+def test_no_test_is_watched():
+    for task, kind in (("translation", "translation"), ("summarization", "summarization"), ("dialogue", "selection")):
+        watched = {texts(record) for record in village(task, 200, split="watch", seed=1)}
+        for record in village(kind, 300, split="test", seed=1):
+            assert (conversation(record) if kind == "selection" else texts(record)) not in watched
 
 
 def test_the_village_is_what_it_always_was():
     total = hashlib.sha256()
-    for task, split in product((*TASKS, "selection"), ("train", "test")):
+    for task, split in product((*TASKS, "selection"), SPLITS):
         for record in village(task, 200, split=split, seed=1):
             for message in messages(record):
                 total.update(f"{message.role} {message.content}\n".encode())
@@ -65,8 +79,7 @@ def test_no_test_conversation_or_story_occurs_in_training():
     for record in village("dialogue", 1000, split="test", seed=1):
         assert texts(record) not in conversations
     for record in village("selection", 500, split="test", seed=1):
-        said = (*(turn.text for turn in record.context), record.candidates[record.answer])
-        assert said not in conversations
+        assert conversation(record) not in conversations
     stories = {record.text for record in village("text", 30_000, split="train", seed=1)}
     assert not stories & {record.text for record in village("text", 500, split="test", seed=1)}
 

@@ -20,6 +20,7 @@ from minikin.text.views import reversed_direction, up_to_drawn_turns, views_of_o
 from minikin.text.village import village
 
 Split = Literal["train", "test"]
+_VILLAGE = 2  # raise it when the village tells something else
 # of a source that is read, every twentieth record is held back while there are fewer than these: watched while
 # training, and never trained on
 _WATCHED_EVERY, _MOST_WATCHED = 20, 200
@@ -78,7 +79,7 @@ def fingerprint(recipe: Recipe, source: NamedSource) -> str:
     """What a source's content is known by: files by their bytes, others by their name; and where its fields are."""
     named = source.model_dump(exclude={"source", "hub", "weight"}, exclude_defaults=True)
     if source.is_village:
-        return source.source
+        return f"{source.source} {_VILLAGE}"
     if path := _file(recipe, source):
         known, named = f"{source.source} {file_digest(path)}", {} if source.hub else named
     else:
@@ -94,8 +95,8 @@ def _unwatched(recipe: Recipe, source: NamedSource, task: Task) -> Iterator[Reco
 
 
 def _watched(recipe: Recipe, source: NamedSource, task: Task) -> Iterator[Record]:
-    if source.is_village:  # held-out meanings, drawn from another seed than the test's
-        return village(task, _MOST_WATCHED, split="test", seed=seed_for(recipe.seed, "watched"))
+    if source.is_village:
+        return village(task, _MOST_WATCHED, split="watch", seed=recipe.seed)
     records = islice(records_of(recipe, source, task, "train"), _WATCHED_EVERY * _MOST_WATCHED)
     return (record for number, record in enumerate(records) if _is_watched(number))
 

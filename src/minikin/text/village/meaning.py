@@ -1,7 +1,8 @@
 """Meanings: who did what to what, where and when, before any language; and which of them are held out.
 
 The core of a meaning is its composition person × verb × object (or goal). A core is held out everywhere or
-nowhere: it decides by its hash whether it may occur in training, in whatever language, task or form.
+nowhere: it decides by its hash whether it may occur in training, in what a training is watched by, or in a test,
+in whatever language, task or form.
 """
 
 import zlib
@@ -14,9 +15,9 @@ from typing import Literal, TypeVar
 from minikin.text.village.entries import Person, Place, Thing, Time, Verb
 from minikin.text.village.lexicon import ADJECTIVES, PEOPLE, PLACES, THINGS, TIMES, VERBS
 
-Split = Literal["train", "test"]
+Split = Literal["train", "watch", "test"]
 Number = Literal["the", "a", "two", "three", "no"]
-_TEST_PERCENT = 10
+_TEST_PERCENT, _WATCH_PERCENT = 10, 5
 _Entry = TypeVar("_Entry")
 
 
@@ -57,7 +58,8 @@ class Event:
     @property
     def split(self) -> Split:
         """Where this core may occur."""
-        return "test" if zlib.crc32("|".join(self.core).encode()) % 100 < _TEST_PERCENT else "train"
+        place = zlib.crc32("|".join(self.core).encode()) % 100
+        return "test" if place < _TEST_PERCENT else "watch" if place < _TEST_PERCENT + _WATCH_PERCENT else "train"
 
 
 def drawer(entries: Sequence[_Entry]) -> Callable[[Random], _Entry]:
