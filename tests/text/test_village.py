@@ -57,7 +57,7 @@ def test_the_village_is_what_it_always_was():
         for record in village(task, 200, split=split, seed=1):
             for message in messages(record):
                 total.update(f"{message.role} {message.content}\n".encode())
-    assert total.hexdigest() == "cce268fb188dea0b49111607112fafd5fdefb12b6a2ae3cd12ae123a2ee0c6fa"
+    assert total.hexdigest() == "64d3e2ae2f99b3a456a9832896e81a04b2ea0e8f3b336375e07c45ad7fac075c"
 
 
 def test_a_pair_tells_how_much_it_says():
