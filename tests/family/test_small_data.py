@@ -64,6 +64,16 @@ def test_any_number_of_examples_builds(tmp_path, count, watched):
     assert report.members["full"].scores["translation"]["bleu"].n == 5
 
 
+def test_dialogues_that_all_end_alike_choose_no_weights(tmp_path, monkeypatch):
+    def dialogue(n):
+        ends = "It is so." if n < 1000 else f"It is {n}."  # those of the test do not
+        return {"turns": [{"role": "a", "text": f"Is it {n}?"}, {"role": "b", "text": ends}]}
+
+    monkeypatch.setitem(RECORDS, "dialogue", dialogue)
+    _, facts, _ = family_of(tmp_path, 60)
+    assert "dialogue" in facts["gap"]
+
+
 def test_what_is_longer_than_a_row_is_told(tmp_path, monkeypatch):
     *_, said = family_of(tmp_path, 5)
     assert "are cut" not in said

@@ -139,7 +139,10 @@ def _watched_questions(recipe: Recipe, task: Task) -> list[Question]:
     if task == "dialogue":
         chance = Random(seed_for(recipe.seed, "watched turns"))
         whole = (record for record, *_ in examples if isinstance(record, Dialogue))
-        examples = [list[Record]([dialogue]) for dialogue in up_to_drawn_turns(whole, chance)]
+        asked = list(up_to_drawn_turns(whole, chance))
+        if len({dialogue.turns[-1].text for dialogue in asked}) < _LEAST_QUESTIONS:
+            return []  # nothing to choose among
+        examples = [list[Record]([dialogue]) for dialogue in asked]
     return questions_of(examples, [""] * len(examples), recipe.seed) if len(examples) >= _LEAST_QUESTIONS else []
 
 

@@ -7,7 +7,6 @@ the same in whatever order steps are asked for.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import final
 
 import numpy
@@ -151,6 +150,7 @@ class Mixture:
         if missing := [share.name for index, share in enumerate(shares) if index not in self._owners]:
             raise DataError(f"{missing[0]}: has less than one row in {_LONGEST_CYCLE:,}; raise its weight or share")
         self._each = numpy.bincount(self._owners, minlength=len(shares))
+        self._orders = dict[int, tuple[int, NDArray[numpy.int64]]]()  # of each share, an epoch and its order of rows
 
     @property
     def batch_tokens(self) -> int:
@@ -208,7 +208,16 @@ class Mixture:
         owner = int(self._owners[place])
         share = self._shares[owner]
         epoch, position = divmod(cycle * int(self._each[owner]) + int(self._turns[place]), len(share.rows))
-        return share, int(_permutation(self._seed, share.name, epoch, len(share.rows))[position])
+        return share, int(self._order(owner, epoch)[position])
+
+    def _order(self, owner: int, epoch: int) -> NDArray[numpy.int64]:
+        """In which order a share's rows come in an epoch; the last one asked for is kept."""
+        known = self._orders.get(owner)
+        if known is None or known[0] != epoch:
+            share = self._shares[owner]
+            known = epoch, numpy_generator(self._seed, "rows", share.name, epoch).permutation(len(share.rows))
+            self._orders[owner] = known
+        return known[1]
 
 
 def written(rows: Sequence[tuple[PackedCorpus, int]], length: int, *, prompts_count: bool = True) -> Batch:
@@ -240,8 +249,3 @@ def apportioned(shares: Sequence[float]) -> tuple[NDArray[numpy.int64], NDArray[
         turns.append(int(counts[owner]))
         counts[owner] += 1
     return numpy.asarray(owners), numpy.asarray(turns)
-
-
-@lru_cache(maxsize=16)
-def _permutation(seed: int, name: str, epoch: int, rows: int) -> NDArray[numpy.int64]:
-    return numpy_generator(seed, "rows", name, epoch).permutation(rows)
