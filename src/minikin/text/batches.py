@@ -166,10 +166,9 @@ class Mixture:
         return written(self._places(step), self.length, prompts_count=False)
 
     def recent(self, steps: int, rows: int) -> dict[str, Batch]:
-        """The answers of the last `rows` rows of each task that were seen in `steps` steps, and not written by a model.
+        """The last `rows` rows of each task seen in `steps` steps that have an answer, and not one written by a model.
 
-        Rows without an answer are none of them.
-        So their loss can be held against that of data: what a model writes is easier to foresee.
+        Only answers count in them. So their loss can be held against that of data: what a model writes is easier to foresee.
         """
         seen: dict[str, list[tuple[PackedCorpus, int]]] = {share.task: [] for share in self._shares}
         last = steps * self.batch_rows - 1
