@@ -43,11 +43,14 @@ class Speaking:
             raise refused(error) from error
         self._watch = metrics.begun(member.name, len(ask.prompt))
         self._heard, self._until, self._deadline = heard, Stops(stops), loop.time() + LONGEST
+        self._left = False
 
     def leave(self) -> None:
-        """However it ended, leave the engine free."""
-        self._ticket.cancel()
-        self._watch.ended()
+        """However it ended, leave the engine free; once is enough."""
+        if not self._left:
+            self._left = True
+            self._ticket.cancel()
+            self._watch.ended()
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """The answer piece by piece; what has come meanwhile comes together. Raises Refusal if it breaks off."""
@@ -59,6 +62,8 @@ class Speaking:
                 self._watch.said(len(piece.tokens))
             if self._until.reached:
                 piece = replace(piece, finish="stop", count=said)
+            if piece.finish:
+                self.leave()  # others of the same request may go on for long
             yield piece
             if piece.finish:
                 return

@@ -168,7 +168,7 @@ class Mixture:
     def recent(self, steps: int, rows: int) -> dict[str, Batch]:
         """The last `rows` rows of each task seen in `steps` steps that have an answer, and not one written by a model.
 
-        Only answers count in them. So their loss can be held against that of data: what a model writes is easier to foresee.
+        Only answers count in them. So their loss can be held against that of data: what models write is easier.
         """
         seen: dict[str, list[tuple[PackedCorpus, int]]] = {share.task: [] for share in self._shares}
         last = steps * self.batch_rows - 1
