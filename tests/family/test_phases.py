@@ -71,6 +71,27 @@ def test_what_learns_from_its_own_answers_was_distilled_before(family):
     assert not same(weights(made, "nano"), weights(made, distilled_name("nano")))
 
 
+def test_every_phase_is_planned_and_counted(family):
+    made, report, _ = family
+    phases, full, mini, nano = made.planned["nano"].phases, *(planned.config for planned in made.planned.values())
+    assert list(phases) == ["distill", "on_policy"]
+    assert phases["distill"].flops_per_token == nano.training_flops_per_token() + mini.flops_per_token()
+    answering = nano.flops_per_token() / 2  # half of the rows
+    assert phases["on_policy"].flops_per_token == phases["distill"].flops_per_token + answering
+    assert made.planned["nano"].training_tokens == 3000
+    counted = 4 * 512 * phases["distill"].flops_per_token + 2 * 512 * phases["on_policy"].flops_per_token
+    assert report.members["nano"].training.flops == counted
+    assert made.planned["full"].phases["train"].flops_per_token == full.training_flops_per_token()
+    assert made.planned["mini"].phases == {}
+
+
+def test_own_answers_are_no_data_seen_again(family):
+    made, _, _ = family
+    data, half = (made.store.provenance(name) for name in (distilled_name("nano"), "nano"))
+    assert half["tokens"] * 2 == data["tokens"]
+    assert half["epochs"] == pytest.approx({task: seen / 4 for task, seen in data["epochs"].items()})
+
+
 def test_provenance_tells_what_guarded_a_training(family):
     made, _, _ = family
     facts = made.store.provenance("full")

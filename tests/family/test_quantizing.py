@@ -13,7 +13,7 @@ from minikin.base.errors import CheckpointError
 from minikin.family.build import build, evaluate_on
 from minikin.family.quantizing import weights_of_kind
 from minikin.measure.report import read_report
-from minikin.model.checkpoint import load
+from minikin.model.checkpoint import load, read_config
 from minikin.model.huggingface import stored_name
 from minikin.model.scales import read_scales
 
@@ -63,6 +63,8 @@ def test_the_report_says_what_each_kind_takes_and_keeps(family):
         assert smaller < small < found.efficiency.file_bytes / 2
         facts = json.loads((family / "quantized" / name / "q4_0" / "provenance.json").read_text())
         assert facts["steps"] == 4
+        config = read_config(family / name)
+        assert facts["training_flops"] == 4 * 512 * (config.training_flops_per_token() + config.flops_per_token())
         assert facts["of"] == json.loads((family / name / "provenance.json").read_text())["key"]
 
 

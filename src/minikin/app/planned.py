@@ -45,11 +45,7 @@ def plan_json(recipe: Recipe, planned: dict[str, PlannedMember]) -> dict[str, ob
 
 def gpu_hours(member: PlannedMember, hardware: Hardware) -> float:
     """Time that training takes on one device at the stated utilisation."""
-    return _training_flops(member) / (hardware.flops_per_second * hardware.utilisation) / 3600
-
-
-def _training_flops(member: PlannedMember) -> int:
-    return member.training_flops_per_token * member.training_tokens
+    return member.training_flops / (hardware.flops_per_second * hardware.utilisation) / 3600
 
 
 def _published(published: Published, member: PlannedMember) -> Iterator[tuple[str, str]]:
@@ -85,7 +81,8 @@ def _counted(member: PlannedMember) -> dict[str, object]:
         "bytes": {bits: config.bytes_at(bits) for bits in (16, 8, 4)},
         "kv_bytes_per_token": config.kv_bytes_per_token(),
         "training_tokens": member.training_tokens,
-        "training_flops": _training_flops(member),
+        "training_flops": member.training_flops,
+        "trainings": {name: asdict(phase) for name, phase in member.phases.items()},
         "compute_ratio": member.compute_ratio,
         "memory_ratio": member.memory_ratio,
     }
@@ -110,5 +107,5 @@ _ROWS: dict[str, Cell] = {
     "compute of the first": lambda m: f"{m.compute_ratio:.1%}",
     "memory of the first": lambda m: f"{m.memory_ratio:.1%}",
     "training tokens": lambda m: f"{m.training_tokens:,}",
-    "training operations": lambda m: f"{_training_flops(m):.2e}",
+    "training operations": lambda m: f"{m.training_flops:.2e}",
 }

@@ -10,9 +10,9 @@ from huggingface_hub import EvalResult, ModelCardData
 from minikin import __version__
 from minikin.base.device import device_name
 from minikin.base.files import write_text
-from minikin.family.site import Site, data_key, teacher_of
+from minikin.family.phases import teacher_of
+from minikin.family.site import Site, data_key
 from minikin.measure.records import MemberReport
-from minikin.text.batches import Mixture
 from minikin.train.state import Reached
 
 CARD = "README.md"
@@ -31,18 +31,17 @@ print(tokenizer.decode(answer, skip_special_tokens=True))
 """
 
 
-def provenance(site: Site, name: str, reached: Reached, mixture: Mixture, gap: dict[str, float]) -> dict[str, Any]:
-    """What a trained member was made from and how; `gap` is its held-out minus its training loss, a task."""
-    tokens = reached.steps * mixture.batch_tokens
+def provenance(site: Site, name: str, reached: Reached, fitted: dict[str, Any]) -> dict[str, Any]:
+    """What a trained member was made from and how.
+
+    `fitted` has its tokens, operations and epochs, and its held-out minus its training loss, a task.
+    """
     return _lineage(site, name) | {
         "steps": reached.steps,
-        "tokens": tokens,
-        "training_flops": site.planned[name].training_flops_per_token * tokens,
         "seconds": reached.seconds,
         "device": device_name(site.device),
-        "epochs": mixture.epochs(reached.steps),
-        "gap": gap,
         "curve": [asdict(point) for point in reached.curve],
+        **fitted,
     }
 
 

@@ -8,8 +8,9 @@ from minikin.base.seeds import torch_generator
 from minikin.family.corpora import Data
 from minikin.family.learning import Optimization
 from minikin.family.origin import origin_folder
+from minikin.family.phases import teacher_of
 from minikin.family.recipe import Member
-from minikin.family.site import Site, teacher_of, written_name
+from minikin.family.site import Site, written_name
 from minikin.model.checkpoint import in_memory, load, placed
 from minikin.model.compiled import CompiledPass
 from minikin.model.decoder import Decoder, initialized

@@ -12,6 +12,7 @@ from math import log
 from minikin.base.errors import CheckpointError, PlanError
 from minikin.family.fields import MAX_POSITIONS
 from minikin.family.origin import origin_config
+from minikin.family.phases import Phase, phases
 from minikin.family.recipe import Member, Recipe, Shape
 from minikin.model.config import Config, alternating_layer_types
 from minikin.shrink.choose import layer_kinds
@@ -32,14 +33,23 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedMember:
-    """A member's shape and what its training costs; ratios are against the family's first member."""
+    """A member's shape and its trainings, by name; ratios are against the family's first member."""
 
     name: str
     config: Config
     compute_ratio: float
     memory_ratio: float
-    training_tokens: int
-    training_flops_per_token: int
+    phases: dict[str, Phase]
+
+    @property
+    def training_tokens(self) -> int:
+        """Of all its trainings."""
+        return sum(phase.tokens for phase in self.phases.values())
+
+    @property
+    def training_flops(self) -> float:
+        """Operations of all its trainings."""
+        return sum(phase.tokens * phase.flops_per_token for phase in self.phases.values())
 
 
 def plan(recipe: Recipe) -> dict[str, PlannedMember]:
@@ -48,16 +58,13 @@ def plan(recipe: Recipe) -> dict[str, PlannedMember]:
     for name, member in recipe.member.items():
         config = _config(name, member, recipe, planned)
         first = planned[recipe.first].config if planned else config
-        optimization = member.distill or member.train
-        teacher = member.distill and planned[member.distill.teacher or member.parent or ""].config
-        flops = config.training_flops_per_token() + (teacher.flops_per_token() if teacher else 0)
+        configs = {other: each.config for other, each in planned.items()} | {name: config}
         planned[name] = PlannedMember(
             name=name,
             config=config,
             compute_ratio=config.flops_per_token() / first.flops_per_token(),
             memory_ratio=config.bytes_at(16) / first.bytes_at(16),
-            training_tokens=optimization.tokens if optimization else 0,
-            training_flops_per_token=flops,
+            phases=phases(name, member, recipe.quantize, configs),
         )
     return planned
 

@@ -11,6 +11,7 @@ from minikin.base.files import read_json
 from minikin.family.card import untrained_provenance
 from minikin.family.fitting import judged_by, mixture
 from minikin.family.learning import Optimization
+from minikin.family.phases import recovery
 from minikin.family.recipe import Kind
 from minikin.family.site import Site, member_key, quantized_key, quantized_name
 from minikin.family.store import PROVENANCE
@@ -89,11 +90,10 @@ def _taught(site: Site, name: str, kind: Kind, decoder: Decoder, scales: Mapping
     student = placed(decoder, site.device)
     hold_on_grids(student, bits, scales)
     facts = trained(site, _lessons(site, name, kind, student, rows))
-    flops = decoder.config.training_flops_per_token() + decoder.config.flops_per_token()
     let_go(student)
     placed(student, torch.device("cpu"))
     _rounded_again(decoder, bits)
-    return facts | {"teacher": name, "training_flops": flops * facts["tokens"]}
+    return facts | {"teacher": name}
 
 
 def _lessons(site: Site, name: str, kind: Kind, student: Decoder, rows: Mixture) -> Training:
@@ -104,6 +104,7 @@ def _lessons(site: Site, name: str, kind: Kind, student: Decoder, rows: Mixture)
         title=f"{name} in {kind}",
         artifact=quantized_name(name, kind),
         key=quantized_key(site, name, kind),
+        phase=site.planned[name].phases[recovery(kind)],
         decoder=student,
         objective=judged_by(site, name, rows),
         optimization=asked,

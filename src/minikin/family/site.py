@@ -17,6 +17,7 @@ from minikin.base.log import Log
 from minikin.family.corpora import NamedSource
 from minikin.family.exams import Exam, own_exams
 from minikin.family.origin import origin_key
+from minikin.family.phases import corrector_of, teacher_of
 from minikin.family.plan import PlannedMember
 from minikin.family.recipe import Kind, Member, Recipe
 from minikin.family.store import Store
@@ -189,18 +190,6 @@ def written_name(site: Site, name: str) -> str:
     key, members = written_key(site, name), site.recipe.member
     learners = (other for other, member in members.items() if member.distill and member.distill.teacher_answers.any)
     return f"written/{next(other for other in learners if written_key(site, other) == key)}"
-
-
-def teacher_of(member: Member) -> str:
-    """The member that a distilled one learns from."""
-    assert member.distill is not None
-    return member.distill.teacher or member.parent or ""
-
-
-def corrector_of(member: Member) -> str:
-    """The member that judges another's own answers."""
-    assert member.on_policy is not None
-    return member.on_policy.teacher or (teacher_of(member) if member.distill else member.parent) or ""
 
 
 def _above(member: Member) -> list[str]:

@@ -13,7 +13,8 @@ from minikin.family.card import CARD, card, untrained_provenance
 from minikin.family.fitting import adopted, beginning, judged_by, mixture, objective, ready
 from minikin.family.learning import OnPolicy, Optimization
 from minikin.family.origin import origin_folder
-from minikin.family.site import Site, corrector_of, data_key, distilled_key, distilled_name, member_key
+from minikin.family.phases import ON_POLICY, corrector_of
+from minikin.family.site import Site, data_key, distilled_key, distilled_name, member_key
 from minikin.family.supply import training_sources, watched_sources
 from minikin.family.training import Training, steps_of, trained
 from minikin.measure.limits import words
@@ -81,6 +82,7 @@ def _fitted(site: Site, name: str, optimization: Optimization, artifact: str) ->
         title=name,
         artifact=artifact,
         key=distilled_key(site, name),
+        phase=site.planned[name].phases["distill" if member.distill else "train"],
         decoder=decoder,
         objective=objective(site, member, kept, rows),
         optimization=optimization,
@@ -110,12 +112,14 @@ def _corrected(site: Site, name: str, on_policy: OnPolicy) -> tuple[Decoder, dic
         title=name,
         artifact=name,
         key=key,
+        phase=site.planned[name].phases[ON_POLICY],
         decoder=decoder,
         objective=judged_by(site, corrector_of(member), rows),
         optimization=on_policy,
         rows=rows,
         steps=steps_of(on_policy, rows),
         batch_at=own.batch,
+        data_share=1 - on_policy.own_share,
     )
     facts = trained(site, training)
     before = site.store.provenance(distilled_name(name))

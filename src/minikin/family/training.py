@@ -8,6 +8,7 @@ from minikin.base.device import products_dtype
 from minikin.family.card import provenance
 from minikin.family.guards import WATCHED_ROWS, dropout, held_out, loss_of, task_score, told_guards, weight_decay
 from minikin.family.learning import Optimization
+from minikin.family.phases import Phase
 from minikin.family.site import Site
 from minikin.measure.overfitting import parted
 from minikin.measure.records import CurvePoint
@@ -27,19 +28,21 @@ class Training:
     """What is fitted: a decoder, to what, on which rows. `batch_at` is `rows`' own unless rows are made on the way.
 
     `name` is the member's, `title` what the training is called; `artifact` and `key` say where a killed training
-    finds its state again.
+    finds its state again. `phase` is the training as it was planned, `data_share` the part of the rows that is data.
     """
 
     name: str
     title: str
     artifact: str
     key: str
+    phase: Phase
     decoder: Decoder
     objective: Objective
     optimization: Optimization
     rows: Mixture
     steps: int
     batch_at: Callable[[int], Batch]
+    data_share: float = 1.0
 
 
 def steps_of(optimization: Optimization, rows: Mixture) -> int:
@@ -50,7 +53,7 @@ def steps_of(optimization: Optimization, rows: Mixture) -> int:
 def trained(site: Site, training: Training) -> dict[str, Any]:
     """Fit the decoder, give it its best weights, and return what its provenance says."""
     decoder, rows = training.decoder, training.rows
-    repeats = rows.repeats(training.steps)
+    repeats = rows.repeats(_of_data(training, training.steps))
     decoder.dropout.p = dropout(training.optimization, repeats)
     decay = weight_decay(training.optimization, repeats)
     work = site.store.work(training.artifact, training.key)
@@ -73,7 +76,23 @@ def trained(site: Site, training: Training) -> dict[str, Any]:
     recent, unseen = rows.recent(reached.steps, WATCHED_ROWS), run.held_out(decoder)
     seen = {task: loss_of(decoder, batch) for task, batch in recent.items()}
     gap = {task: unseen[task] - seen[task] for task in unseen if task in seen}
-    return provenance(site, training.name, reached, rows, gap) | told_guards(decoder, decay, kept)
+    told = provenance(site, training.name, reached, _fitted(training, reached.steps) | {"gap": gap})
+    return told | told_guards(decoder, decay, kept)
+
+
+def _fitted(training: Training, steps: int) -> dict[str, Any]:
+    """How much was learned from, and what that cost."""
+    tokens = steps * training.rows.batch_tokens
+    return {
+        "tokens": tokens,
+        "training_flops": tokens * training.phase.flops_per_token,
+        "epochs": training.rows.epochs(_of_data(training, steps)),
+    }
+
+
+def _of_data(training: Training, steps: int) -> int:
+    """As many steps with data alone would show as much of it."""
+    return round(steps * training.data_share)
 
 
 def _warn(site: Site, name: str, reached: Reached) -> None:

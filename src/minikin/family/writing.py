@@ -11,7 +11,8 @@ from itertools import islice
 from minikin.base.files import read_json, write_json
 from minikin.base.log import Bar
 from minikin.base.seeds import torch_generator
-from minikin.family.site import Site, teacher_of, written_key, written_name
+from minikin.family.phases import teacher_of
+from minikin.family.site import Site, written_key, written_name
 from minikin.family.supply import training_records
 from minikin.measure.examine import fitted
 from minikin.model.checkpoint import load, placed
