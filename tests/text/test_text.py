@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from minikin.base.errors import DataError, TokenizerError
-from minikin.text.batches import PackedCorpus, apportioned, pack, pieces
+from minikin.text import packing
+from minikin.text.batches import PackedCorpus, apportioned
 from minikin.text.chat import chat_template, encode_example, encode_prompt, encode_reply, messages
+from minikin.text.packing import Rows, pack, pieces
 from minikin.text.records import Dialogue, Summarization, Text, Translation, Turn
 from minikin.text.tokenizer import SPECIALS, Tokenizer
 
@@ -126,6 +129,29 @@ def test_packing_loses_no_token_and_fits(tmp_path):
     assert sum(count for _, count in stretches) == written.size.tokens
     assert all(sum(count for _, count in row) <= length for (row,) in packed.rows)
     assert written.size.tokens / (len(packed) * length) > 0.95
+
+
+def test_documents_packed_apart_lose_no_token_either(tmp_path, monkeypatch):
+    monkeypatch.setattr(packing, "_TOGETHER", 30)
+    written = corpus(tmp_path, count=200, longest=50)
+    packed = PackedCorpus(written, 64, 0.1, block=32)
+    assert {len(row) for row in packed.rows} <= {1, 2}
+    assert sorted(piece for row in packed.rows for block in row for piece in block) == sorted(
+        pieces(written.starts, 32)
+    )
+    assert written.size.tokens / (len(packed) * 64) > 0.9
+
+
+def test_many_documents_need_little_memory():
+    documents = 400_000
+    starts = numpy.arange(documents + 1, dtype=numpy.int64) * 20
+    tracemalloc.start()
+    rows = Rows(pieces(starts, 128), 128, 1)
+    held, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(rows) == -(-packing._TOGETHER // 6) + -(-(documents - packing._TOGETHER) // 6)
+    assert held < 30 * documents
+    assert peak < held + 400 * packing._TOGETHER
 
 
 def test_a_row_holds_its_documents_side_by_side(tmp_path):

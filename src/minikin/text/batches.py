@@ -18,7 +18,7 @@ from minikin.base.errors import DataError
 from minikin.base.seeds import numpy_generator
 from minikin.base.shapes import Documents, Positions, Tokens, Weights
 from minikin.text.corpus import Corpus
-from minikin.text.packing import batched, pack, pieces, placed
+from minikin.text.packing import Rows, pieces, placed
 
 _LONGEST_CYCLE = 200_000
 _LOOK_BACK = 50  # rows looked through for each row that is wanted of a task
@@ -92,8 +92,8 @@ class PackedCorpus:
         self.corpus, self.length, self.prompt_weight, self.told_apart = corpus, length, prompt_weight, told_apart
         self._block = block or length
         stretches = pieces(corpus.starts, self._block)
-        blocks = pack([piece for piece in stretches if prompt_weight or corpus.answers_in(*piece)], self._block)
-        self.rows = list(batched(blocks, length // self._block))
+        teaching = (piece for piece in stretches if prompt_weight or corpus.answers_in(*piece))
+        self.rows = Rows(teaching, self._block, length // self._block)
         if not self.rows:
             raise DataError(f"{corpus.name}: no document has an answer to learn; check its records")
 

@@ -38,8 +38,8 @@ class Corpus:
         self.name = str(folder)
         about = read_json(folder / _ABOUT)
         self.size = CorpusSize(**about["size"])
-        self.starts: NDArray[numpy.int64] = numpy.fromfile(folder / _STARTS, dtype=numpy.int64)
         # seen as plain arrays: every slice of a memmap is wrapped anew, which cost half of what a batch did
+        self.starts: NDArray[numpy.int64] = numpy.asarray(numpy.memmap(folder / _STARTS, dtype=numpy.int64, mode="r"))
         self.tokens = numpy.asarray(numpy.memmap(folder / _TOKENS, dtype=about["dtype"], mode="r"))
         self.answer = numpy.asarray(numpy.memmap(folder / _ANSWER, dtype=numpy.bool_, mode="r"))
 

@@ -1,8 +1,10 @@
 """Documents laid side by side into blocks of one length, and where each of them then stands."""
 
+from array import array
 from bisect import bisect_left, insort
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
+from typing import final
 
 import numpy
 from numpy.typing import NDArray
@@ -10,14 +12,41 @@ from numpy.typing import NDArray
 Piece = tuple[int, int]  # first token in the corpus, and how many
 Block = tuple[Piece, ...]
 
+_TOGETHER = 1 << 18  # pieces that are packed with each other, so that more documents need no more room to be packed
 
-def pieces(starts: NDArray[numpy.int64], length: int) -> list[Piece]:
+
+@final
+class Rows:
+    """Pieces packed into blocks of `length` tokens, and `a_row` blocks in each row but the last.
+
+    Held as numbers one after another: some twelve bytes a piece, where a tuple for each had a hundred.
+    """
+
+    def __init__(self, stretches: Iterable[Piece], length: int, a_row: int) -> None:
+        self._a_row = a_row
+        self._first, self._count, self._ends = array("q"), array("i"), array("q", [0])
+        rest = iter(stretches)
+        while together := list(islice(rest, _TOGETHER)):
+            for block in pack(together, length):
+                self._first.extend(first for first, _ in block)
+                self._count.extend(count for _, count in block)
+                self._ends.append(len(self._first))
+
+    def __len__(self) -> int:
+        return -(-(len(self._ends) - 1) // self._a_row)
+
+    def __getitem__(self, row: int) -> tuple[Block, ...]:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        ends = self._ends[row * self._a_row : (row + 1) * self._a_row + 1]
+        return tuple(tuple(zip(self._first[a:b], self._count[a:b], strict=True)) for a, b in pairwise(ends))
+
+
+def pieces(starts: NDArray[numpy.int64], length: int) -> Iterator[Piece]:
     """Documents as stretches of at most `length` tokens."""
-    return [
-        (first, min(length, int(end) - first))
-        for start, end in pairwise(starts)
-        for first in range(int(start), int(end), length)
-    ]
+    for start, end in pairwise(starts):
+        for first in range(int(start), int(end), length):
+            yield first, min(length, int(end) - first)
 
 
 def pack(stretches: Sequence[Piece], length: int) -> list[Block]:
@@ -43,11 +72,6 @@ def pack(stretches: Sequence[Piece], length: int) -> list[Block]:
             insort(rooms, left)
         having[left].append(row)
     return [tuple(row) for row in rows]
-
-
-def batched(blocks: Sequence[Block], count: int) -> Iterator[tuple[Block, ...]]:
-    """Blocks in rows of `count`; the last may have fewer."""
-    return (tuple(blocks[start : start + count]) for start in range(0, len(blocks), count))
 
 
 def placed(row: Sequence[Block], length: int) -> Iterator[tuple[int, Piece]]:
