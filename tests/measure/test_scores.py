@@ -137,12 +137,14 @@ def test_the_metric_that_keeps_a_promise_least_decides():
     assert (found.verdict, found.value) == ("undecided", 0.91)
 
 
-def test_few_answers_decide_nothing():
+def test_few_examples_decide_nothing():
     assert verdict(Interval(value=1.0, low=1.0, high=1.0, n=19), 0.5) == "undecided"
 
 
 def test_both_ways_of_a_pair_are_drawn_together():
-    counts = resampled([0, 0, 1, 1, 2, 2], 200, seed=1)
+    drawn = resampled([0, 0, 1, 1, 2, 2], 200, seed=1)
+    counts, table = drawn.counts, numpy.ones((6, 2))
+    assert score_interval(table, lambda sums: 100 * sums[0] / sums[1], drawn).n == 3
     assert (counts[:, ::2] == counts[:, 1::2]).all()
     assert (counts.sum(1) == 6).all()
     assert len({tuple(row) for row in counts}) > 5

@@ -24,7 +24,7 @@ from minikin.measure.records import (
     Verdicted,
 )
 from minikin.measure.retention import (
-    Counts,
+    Resamples,
     comparable,
     cost_promise,
     quality_promise,
@@ -142,7 +142,7 @@ def _limits(site: Site, answers: Answers, first: Answers) -> tuple[Bucket, ...]:
     )
 
 
-def _draws(site: Site, answers: Sequence[Answer]) -> Counts:
+def _draws(site: Site, answers: Sequence[Answer]) -> Resamples:
     examples = [answer.example for answer in answers]
     return resampled(examples, site.recipe.measure.resamples, seed_for(site.recipe.seed, "bootstrap", answers[0].task))
 
@@ -201,9 +201,10 @@ def _written(site: Site, answers: Answers) -> str:
 
 
 def _counted(answers: Sequence[Answer]) -> str:
-    """How many answers, and what else a score of them should be read with."""
+    """Of how many examples answers are, and what else a score of them should be read with."""
     groups, choices = sorted({answer.group for answer in answers}), {answer.candidates for answer in answers}
-    said = f"n = {len(answers)}"
+    examples = len({answer.example for answer in answers})
+    said = f"n = {examples}" + (f", {len(answers)} answers" if examples < len(answers) else "")
     if max(choices):
         said += f", {min(choices)} to {max(choices)} candidates" if len(choices) > 1 else f", {max(choices)} candidates"
     if cut := sum(answer.cut for answer in answers):

@@ -50,10 +50,10 @@ def _score_and_retention(
     part: Sequence[Answer], reference: Sequence[Answer], resamples: int, seed: int
 ) -> tuple[Interval, Interval]:
     metric = metrics_of(part[0].task)[0]
-    counts = resampled([answer.example for answer in part], resamples, seed)
+    drawn = resampled([answer.example for answer in part], resamples, seed)
     table, score = scored(metric, _grouped(part))
     against, _ = scored(metric, _grouped(reference))
-    return score_interval(table, score, counts), ratio_interval(table, against, score, counts)
+    return score_interval(table, score, drawn), ratio_interval(table, against, score, drawn)
 
 
 def _grouped(part: Sequence[Answer]) -> Sequence[Answer]:

@@ -5,6 +5,7 @@ members are scored on the same resample, so what makes an example hard for both 
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy
 from numpy.typing import NDArray
@@ -12,33 +13,40 @@ from numpy.typing import NDArray
 from minikin.measure.metrics import Score, Table
 from minikin.measure.records import Interval, Verdict, Verdicted
 
-Counts = NDArray[numpy.float64]  # [resamples, answers]: how often each answer was drawn
-_LEAST = 20  # answers; the bootstrap of fewer is too narrow to say anything
+_LEAST = 20  # examples; the bootstrap of fewer is too narrow to say anything
 TOO_CLOSE = "is too close to chance to compare"
 _RANKS: tuple[Verdict, ...] = ("missed", "undecided", "kept")
 
 
-def resampled(examples: Sequence[int], resamples: int, seed: int) -> Counts:
-    """How often each answer is drawn, given the example that each is of.
+@dataclass(frozen=True, kw_only=True)
+class Resamples:
+    """How often each answer was drawn, `counts` [resamples, answers], and of how many examples."""
+
+    counts: NDArray[numpy.float64]
+    examples: int
+
+
+def resampled(examples: Sequence[int], resamples: int, seed: int) -> Resamples:
+    """Resamples of answers, given the example that each is of.
 
     Whole examples are drawn: two answers to one example, such as a pair translated both ways, are not independent.
     """
     names, places = numpy.unique(numpy.asarray(examples), return_inverse=True)
     generator = numpy.random.default_rng(seed)
     drawn = generator.multinomial(len(names), numpy.full(len(names), 1 / len(names)), resamples)
-    return drawn[:, places].astype(numpy.float64)
+    return Resamples(counts=drawn[:, places].astype(numpy.float64), examples=len(names))
 
 
-def score_interval(table: Table, score: Score, counts: Counts) -> Interval:
+def score_interval(table: Table, score: Score, drawn: Resamples) -> Interval:
     """A score and where 95 % of its resamples lie."""
-    return _interval(score(table.sum(0)), _scores(table, score, counts), len(table))
+    return _interval(score(table.sum(0)), _scores(table, score, drawn), drawn.examples)
 
 
-def ratio_interval(member: Table, reference: Table, score: Score, counts: Counts) -> Interval:
+def ratio_interval(member: Table, reference: Table, score: Score, drawn: Resamples) -> Interval:
     """Share of the reference's score that a member keeps; 0 where the reference scores 0."""
     value = _ratio(score(member.sum(0)), score(reference.sum(0)))
-    pairs = zip(_scores(member, score, counts), _scores(reference, score, counts), strict=True)
-    return _interval(value, [_ratio(mine, theirs) for mine, theirs in pairs], len(member))
+    pairs = zip(_scores(member, score, drawn), _scores(reference, score, drawn), strict=True)
+    return _interval(value, [_ratio(mine, theirs) for mine, theirs in pairs], drawn.examples)
 
 
 def comparable(reference: Interval, chance: float) -> bool:
@@ -58,7 +66,7 @@ def quality_promise(
     }
     weakest = min(retention, key=lambda metric: (_RANKS.index(verdicts[metric]), retention[metric].value))
     kept = retention[weakest]
-    few = f"fewer than {_LEAST} answers" if kept.n < _LEAST else ""
+    few = f"fewer than {_LEAST} examples" if kept.n < _LEAST else ""
     reason = f"the first member's {weakest} {TOO_CLOSE}" if weakest in too_close else few
     return Verdicted(
         name=name,
@@ -86,8 +94,8 @@ def verdict(interval: Interval, target: float) -> Verdict:
     return "missed" if interval.high < target else "undecided"
 
 
-def _scores(table: Table, score: Score, counts: Counts) -> list[float]:
-    return [score(sums) for sums in counts @ table]
+def _scores(table: Table, score: Score, drawn: Resamples) -> list[float]:
+    return [score(sums) for sums in drawn.counts @ table]
 
 
 def _ratio(mine: float, theirs: float) -> float:
