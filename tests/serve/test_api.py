@@ -98,11 +98,14 @@ def test_seeds_and_choices(client):
 
 
 def test_streamed_choices_are_those_of_the_whole_answer(client):
-    asked = {"temperature": 1.5, "seed": 3, "logit_bias": ENDS, "n": 3}
-    texts = ["", "", ""]
+    asked = {"temperature": 1.5, "seed": 3, "logit_bias": ENDS, "n": 3, "max_tokens": 80}
+    texts, order = ["", "", ""], list[int]()
     for chunk in chat(client, stream=True, **asked):
         texts[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
+        order.append(chunk.choices[0].index)
     assert texts == [choice.message.content for choice in chat(client, **asked).choices]
+    # all speak at once
+    assert max(map(order.index, range(3))) < min(len(order) - order[::-1].index(index) for index in range(3))
 
 
 def test_without_a_seed_every_answer_is_another(client):

@@ -27,7 +27,7 @@ async def answer_chat(member: Served, asked: ChatRequest, metrics: Metrics) -> R
     if asked.stream:
         return await streamed(_stream(member, asked, asks, metrics))
     with speaking(member, asks, asked.stop, metrics) as answers:
-        pieces = [await each.whole() for each in answers]
+        pieces = await answers.whole()
     return JSONResponse(_envelope(member, "chat.completion", uuid4().hex) | _answers(member, pieces, len(prompt)))
 
 
@@ -57,24 +57,22 @@ def _answers(member: Served, pieces: Sequence[Piece], prompt: int) -> dict[str, 
 async def _stream(
     member: Served, asked: ChatRequest, asks: Sequence[Ask], metrics: Metrics
 ) -> AsyncGenerator[str, None]:
-    """Chunks of all choices, one choice after the other."""
+    """Chunks of all choices, as they come."""
     envelope = _envelope(member, "chat.completion.chunk", uuid4().hex)
     counted = asked.stream_options is not None and asked.stream_options.include_usage
     extra = {"usage": None} if counted else {}
-    said = 0
+    said, opened = 0, set[int]()
     with speaking(member, asks, asked.stop, metrics) as answers:
-        for index, each in enumerate(answers):
-            opening: Mapping[str, Any] = {"role": "assistant", "content": ""}
-            async for piece in each.pieces():
-                if opening:
-                    yield event(envelope | _chunk(index, opening, None) | extra)
-                    opening = {}
-                if piece.text or piece.tokens:
-                    logprobs = _logprobs(member, piece.tokens)
-                    yield event(envelope | _chunk(index, {"content": piece.text}, None, logprobs) | extra)
-                if piece.finish:
-                    said += piece.count
-                    yield event(envelope | _chunk(index, {}, piece.finish) | extra)
+        async for index, piece in answers.pieces():
+            if index not in opened:
+                opened.add(index)
+                yield event(envelope | _chunk(index, {"role": "assistant", "content": ""}, None) | extra)
+            if piece.text or piece.tokens:
+                logprobs = _logprobs(member, piece.tokens)
+                yield event(envelope | _chunk(index, {"content": piece.text}, None, logprobs) | extra)
+            if piece.finish:
+                said += piece.count
+                yield event(envelope | _chunk(index, {}, piece.finish) | extra)
     if counted:
         yield event(envelope | {"choices": [], "usage": usage(len(asks[0].prompt), said)})
     yield DONE

@@ -32,7 +32,7 @@ async def answer_completion(member: Served, asked: CompletionRequest, metrics: M
     if asked.stream:
         return await streamed(_stream(member, asked, asks, read, metrics))
     with speaking(member, asks, asked.stop, metrics) as answers:
-        pieces = [await each.whole() for each in answers]
+        pieces = await answers.whole()
     choices = [
         _choice(index, _echo(member, asked, ask) + piece.text, piece.finish, _logprobs(member, piece.tokens, 0))
         for index, (ask, piece) in enumerate(zip(asks, pieces, strict=True))
@@ -53,15 +53,16 @@ async def _prompts(member: Served, asked: CompletionRequest) -> list[tuple[int, 
 async def _stream(
     member: Served, asked: CompletionRequest, asks: Sequence[Ask], read: int, metrics: Metrics
 ) -> AsyncGenerator[str, None]:
-    envelope, said = _envelope(member), 0
+    envelope, said, offsets = _envelope(member), 0, [0] * len(asks)
+    before = [_echo(member, asked, ask) for ask in asks]
     with speaking(member, asks, asked.stop, metrics) as answers:
-        for index, (ask, each) in enumerate(zip(asks, answers, strict=True)):
-            before, offset = _echo(member, asked, ask), 0
-            async for piece in each.pieces():
-                logprobs = _logprobs(member, piece.tokens, offset)
-                yield event(envelope | {"choices": [_choice(index, before + piece.text, piece.finish, logprobs)]})
-                # a stop sequence's beginning is held back, but its tokens are not
-                before, said, offset = "", said + piece.count, offset + sum(len(token.text) for token in piece.tokens)
+        async for index, piece in answers.pieces():
+            logprobs = _logprobs(member, piece.tokens, offsets[index])
+            choice = _choice(index, before[index] + piece.text, piece.finish, logprobs)
+            yield event(envelope | {"choices": [choice]})
+            before[index], said = "", said + piece.count
+            # a stop sequence's beginning is held back, but its tokens are not
+            offsets[index] += sum(len(token.text) for token in piece.tokens)
     if asked.stream_options is not None and asked.stream_options.include_usage:
         yield event(envelope | {"choices": [], "usage": usage(read, said)})
     yield DONE

@@ -22,8 +22,8 @@ async def answer_response(member: Served, asked: ResponsesRequest, metrics: Metr
     begun = _begun(member, asked)
     if asked.stream:
         return await streamed(_stream(member, asked, ask, begun, metrics))
-    with speaking(member, [ask], asked.stop, metrics) as (answer,):
-        piece = await answer.whole()
+    with speaking(member, [ask], asked.stop, metrics) as answers:
+        (piece,) = await answers.whole()
     return JSONResponse(_ended(begun, f"msg_{uuid4().hex}", piece, len(prompt)))
 
 
@@ -46,8 +46,8 @@ async def _stream(
         return event({"type": kind, "sequence_number": number - 1} | fields, kind)
 
     place = {"item_id": identity, "output_index": 0, "content_index": 0}
-    with speaking(member, [ask], asked.stop, metrics) as (answer,):
-        async for piece in answer.pieces():
+    with speaking(member, [ask], asked.stop, metrics) as answers:
+        async for _, piece in answers.pieces():
             if not number:
                 yield told("response.created", response=begun)
                 yield told("response.in_progress", response=begun)

@@ -1,16 +1,17 @@
-"""An engine's answer in the server's own loop: pieces as they come, and no more once nobody listens."""
+"""An engine's answers in the server's own loop: pieces as they come, and no more once nobody listens."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, final
 
 from minikin.base.errors import AskError, BusyError, EngineError
-from minikin.engine.asking import Ask, Ended, Token
+from minikin.engine.asking import Ask, Ended, Listener, Ticket, Token
 from minikin.engine.speech import Stops
 from minikin.serve.house import Served
-from minikin.serve.metrics import Metrics
+from minikin.serve.metrics import Metrics, Watch
 from minikin.serve.refusal import Refusal, refused, unavailable
 
 LONGEST = 600.0  # seconds that an answer may take
@@ -28,68 +29,97 @@ class Piece:
 
 @final
 class Speaking:
-    """An ask that is being answered; raises Refusal if the engine cannot."""
+    """The asks of one request that are being answered; raises Refusal if one of them is refused."""
 
-    def __init__(self, member: Served, ask: Ask, stops: Sequence[str], metrics: Metrics) -> None:
-        heard, loop = asyncio.Queue[Token | Ended](), asyncio.get_running_loop()
+    def __init__(self, member: Served, asks: Sequence[Ask], stops: Sequence[str], metrics: Metrics) -> None:
+        loop = asyncio.get_running_loop()
+        self._heard, self._deadline = asyncio.Queue[tuple[int, Token | Ended]](), loop.time() + LONGEST
+        self._answers = list[_Answer]()
 
-        def hear(said: Token | Ended) -> None:
+        def hear(index: int, said: Token | Ended) -> None:
             with suppress(RuntimeError):  # the loop is closed: nobody is there to hear
-                loop.call_soon_threadsafe(heard.put_nowait, said)
+                loop.call_soon_threadsafe(self._heard.put_nowait, (index, said))
 
-        try:
-            self._ticket = member.engine.ask(ask, hear)
-        except (AskError, BusyError, EngineError) as error:
-            raise refused(error) from error
-        self._watch = metrics.begun(member.name, len(ask.prompt))
-        self._heard, self._until, self._deadline = heard, Stops(stops), loop.time() + LONGEST
-        self._left = False
+        with ExitStack() as begun:
+            for index, ask in enumerate(asks):
+                self._answers.append(_answer(member, ask, Stops(stops), partial(hear, index), metrics))
+                begun.callback(self._answers[-1].leave)
+            begun.pop_all()
 
     def leave(self) -> None:
-        """However it ended, leave the engine free; once is enough."""
-        if not self._left:
-            self._left = True
-            self._ticket.cancel()
-            self._watch.ended()
+        """However they ended, leave the engine free."""
+        for answer in self._answers:
+            answer.leave()
 
-    async def pieces(self) -> AsyncGenerator[Piece, None]:
-        """The answer piece by piece; what has come meanwhile comes together. Raises Refusal if it breaks off."""
-        said = 0
-        while True:
-            piece = _joined(await _all(self._heard, self._deadline), self._until)
-            said += len(piece.tokens)
-            if piece.tokens:
-                self._watch.said(len(piece.tokens))
-            if self._until.reached:
-                piece = replace(piece, finish="stop", count=said)
-            if piece.finish:
-                self.leave()  # others of the same request may go on for long
-            yield piece
-            if piece.finish:
-                return
+    async def pieces(self) -> AsyncGenerator[tuple[int, Piece], None]:
+        """Piece by piece, whichever answer it is of; what has come of one meanwhile comes together.
 
-    async def whole(self) -> Piece:
-        """The answer at once."""
-        text, tokens = "", list[Token]()
-        async for piece in self.pieces():
-            text, tokens = text + piece.text, [*tokens, *piece.tokens]
-            if piece.finish:
-                return replace(piece, text=text, tokens=tuple(tokens))
-        raise AssertionError("the last piece tells why it ended")
+        Raises Refusal if one breaks off.
+        """
+        going = len(self._answers)
+        while going:
+            for index, said in _by_answer(await _all(self._heard, self._deadline)):
+                if not self._answers[index].left:
+                    piece = self._answers[index].next(said)
+                    going -= piece.finish is not None
+                    yield index, piece
+
+    async def whole(self) -> list[Piece]:
+        """The answers at once."""
+        found = [Piece(text="")] * len(self._answers)
+        async for index, piece in self.pieces():
+            before = found[index]
+            found[index] = replace(piece, text=before.text + piece.text, tokens=before.tokens + piece.tokens)
+        return found
 
 
 @contextmanager
-def speaking(member: Served, asks: Sequence[Ask], stops: Sequence[str], metrics: Metrics) -> Iterator[list[Speaking]]:
+def speaking(member: Served, asks: Sequence[Ask], stops: Sequence[str], metrics: Metrics) -> Iterator[Speaking]:
     """All asks at once, until nobody listens any more; raises Refusal if one of them is refused."""
-    with ExitStack() as left:
-        begun = list[Speaking]()
-        for ask in asks:
-            begun.append(Speaking(member, ask, stops, metrics))
-            left.callback(begun[-1].leave)
+    begun = Speaking(member, asks, stops, metrics)
+    try:
         yield begun
+    finally:
+        begun.leave()
 
 
-async def _all(heard: asyncio.Queue[Token | Ended], deadline: float) -> list[Token | Ended]:
+@final
+class _Answer:
+    """One answer as it comes; once it has ended or is left, the engine is free of it."""
+
+    def __init__(self, ticket: Ticket, watch: Watch, until: Stops) -> None:
+        self._ticket, self._watch, self._until = ticket, watch, until
+        self._said, self.left = 0, False
+
+    def next(self, heard: Sequence[Token | Ended]) -> Piece:
+        """What was heard, as a piece; raises Refusal if the answer breaks off."""
+        piece = _joined(heard, self._until)
+        if piece.tokens:
+            self._said += len(piece.tokens)
+            self._watch.said(len(piece.tokens))
+        if self._until.reached:
+            piece = replace(piece, finish="stop", count=self._said)
+        if piece.finish:
+            self.leave()  # others of the same request may go on for long
+        return piece
+
+    def leave(self) -> None:
+        """Want no more of it; once is enough."""
+        if not self.left:
+            self.left = True
+            self._ticket.cancel()
+            self._watch.ended()
+
+
+def _answer(member: Served, ask: Ask, until: Stops, listener: Listener, metrics: Metrics) -> _Answer:
+    try:
+        ticket = member.engine.ask(ask, listener)
+    except (AskError, BusyError, EngineError) as error:
+        raise refused(error) from error
+    return _Answer(ticket, metrics.begun(member.name, len(ask.prompt)), until)
+
+
+async def _all(heard: asyncio.Queue[tuple[int, Token | Ended]], deadline: float) -> list[tuple[int, Token | Ended]]:
     """What has been said, at least one thing; raises Refusal if nothing comes until the deadline."""
     try:
         async with asyncio.timeout_at(deadline):
@@ -99,6 +129,14 @@ async def _all(heard: asyncio.Queue[Token | Ended], deadline: float) -> list[Tok
     while not heard.empty():
         found.append(heard.get_nowait())
     return found
+
+
+def _by_answer(heard: Sequence[tuple[int, Token | Ended]]) -> list[tuple[int, list[Token | Ended]]]:
+    """What each answer has said, whichever spoke first as the first."""
+    found: dict[int, list[Token | Ended]] = {}
+    for index, said in heard:
+        found.setdefault(index, []).append(said)
+    return list(found.items())
 
 
 def _joined(said: Sequence[Token | Ended], until: Stops) -> Piece:
