@@ -48,20 +48,7 @@ def quality_against(report: FamilyReport, cost: str) -> str:
     for index, task in enumerate(_tasks(report)):
         metric = metrics_of(task)[0].name
         scores = [member.scores[task][metric] for member in report.members.values()]
-        errors = [
-            [max(0.0, score.value - score.low) for score in scores],
-            [max(0.0, score.high - score.value) for score in scores],
-        ]
-        axes[0].errorbar(
-            list(costs.values()),
-            [score.value for score in scores],
-            yerr=errors,
-            label=f"{task} ({metric})",
-            color=_COLORS[index % len(_COLORS)],
-            marker=_MARKERS[index % len(_MARKERS)],
-            capsize=3,
-            linewidth=1.5,
-        )
+        _intervals(axes[0], list(costs.values()), scores, index, f"{task} ({metric})")
     axes[0].set_xscale("log")
     axes[0].set_xticks(list(costs.values()), [f"{name}\n{value:.3g}" for name, value in costs.items()])
     axes[0].minorticks_off()
@@ -82,23 +69,12 @@ def loss_curves(report: FamilyReport) -> str:
     for axis, task in zip(axes, tasks, strict=True):
         for name, points in trained.items():
             index = list(report.members).index(name)
-            axis.plot(
-                [point.tokens / 1e6 for point in points],
-                [point.held_out[task] for point in points],
-                label=name,
-                color=_COLORS[index % len(_COLORS)],
-                marker=_MARKERS[index % len(_MARKERS)],
-                markersize=4,
-            )
+            tokens, losses = [point.tokens / 1e6 for point in points], [point.held_out[task] for point in points]
+            axis.plot(tokens, losses, label=name, markersize=4, **_looks(index))
         axis.set(title=task, xlabel="million tokens", ylim=(0, None))
     axes[0].set_ylabel("held-out loss, nats a token")
     axes[0].legend(frameon=False, labelcolor=_GREY)
     return _svg(figure)
-
-
-def _beside(index: int, members: int) -> float:
-    """How far from a part's middle a member is drawn; parts are 1 apart."""
-    return 0.36 * ((index + 0.5) / members - 0.5)
 
 
 def limits_plot(report: FamilyReport, by: By) -> str:
@@ -109,34 +85,42 @@ def limits_plot(report: FamilyReport, by: By) -> str:
         return ""
     figure, axes = _figure(len(tasks))
     for axis, task in zip(axes, tasks, strict=True):
-        for index, (name, member) in enumerate(report.members.items()):
-            buckets = [bucket for bucket in member.limits if bucket.task == task and bucket.by == by]
-            places = [place + _beside(index, len(report.members)) for place in range(len(buckets))]
-            scores = [bucket.score for bucket in buckets]
-            axis.errorbar(
-                places,
-                [score.value for score in scores],
-                yerr=[
-                    [max(0.0, score.value - score.low) for score in scores],
-                    [max(0.0, score.high - score.value) for score in scores],
-                ],
-                label=name,
-                color=_COLORS[index % len(_COLORS)],
-                marker=_MARKERS[index % len(_MARKERS)],
-                capsize=2,
-                linewidth=1,
-            )
-            # a range as two lines: side by side four of them would overlap
-            labels = [bucket.label.replace("–", "–\n") for bucket in buckets]
-            axis.set_xticks(range(len(labels)), labels, fontsize=8)
-            axis.set_xlim(-0.5, len(labels) - 0.5)
-        top = _top(
-            bucket.score for member in report.members.values() for bucket in member.limits if bucket.task == task
-        )
-        axis.set(title=f"{task} ({metrics_of(task)[0].name})", xlabel=_UNITS[by], ylim=(0, top))
+        _draw_parts(axis, report, task, by)
+        axis.set(title=f"{task} ({metrics_of(task)[0].name})", xlabel=_UNITS[by])
     axes[0].set_ylabel("score")
     axes[0].legend(loc="best", frameon=False, labelcolor=_GREY)
     return _svg(figure)
+
+
+def _draw_parts(axis: Axes, report: FamilyReport, task: str, by: By) -> None:
+    """The parts of a task's test side by side, and in each the members."""
+    for index, (name, member) in enumerate(report.members.items()):
+        buckets = [bucket for bucket in member.limits if bucket.task == task and bucket.by == by]
+        places = [place + _beside(index, len(report.members)) for place in range(len(buckets))]
+        _intervals(axis, places, [bucket.score for bucket in buckets], index, name)
+        # a range as two lines: side by side four of them would overlap
+        labels = [bucket.label.replace("–", "–\n") for bucket in buckets]
+        axis.set_xticks(range(len(labels)), labels, fontsize=8)
+        axis.set_xlim(-0.5, len(labels) - 0.5)
+    scores = (bucket.score for member in report.members.values() for bucket in member.limits if bucket.task == task)
+    axis.set_ylim(0, _top(scores))
+
+
+def _beside(index: int, members: int) -> float:
+    """How far from a part's middle a member is drawn; parts are 1 apart."""
+    return 0.36 * ((index + 0.5) / members - 0.5)
+
+
+def _intervals(axis: Axes, places: Sequence[float], scores: Sequence[Interval], index: int, label: str) -> None:
+    """A line through scores, each with its interval; `index` is whose line it is."""
+    below = [max(0.0, score.value - score.low) for score in scores]
+    above = [max(0.0, score.high - score.value) for score in scores]
+    values = [score.value for score in scores]
+    axis.errorbar(places, values, yerr=[below, above], label=label, capsize=2, linewidth=1.2, **_looks(index))
+
+
+def _looks(index: int) -> dict[str, Any]:
+    return {"color": _COLORS[index % len(_COLORS)], "marker": _MARKERS[index % len(_MARKERS)]}
 
 
 def _main(member: MemberReport) -> Iterator[Interval]:

@@ -133,15 +133,7 @@ def config_from(stored: Mapping[str, Any], where: str) -> Config:
 
     Of a model that also sees or hears ("gemma4") it is that of its language model.
     """
-    if not isinstance(stored, dict):
-        raise CheckpointError(f"{where}: holds no JSON object; it was written by another program")
-    if stored.get("model_type") == "gemma4" and isinstance(stored.get("text_config"), dict):
-        outer = {name: stored[name] for name in ("eos_token_id", "tie_word_embeddings") if name in stored}
-        stored = {**stored["text_config"], **outer}
-    if stored.get("model_type") != "gemma4_text":
-        raise CheckpointError(
-            f"{where}: model_type is {stored.get('model_type')!r}; only 'gemma4_text' and 'gemma4' can be read"
-        )
+    stored = _of_text(stored, where)
     _refuse_unknown(stored, where)
     _refuse_other_types(stored, where)
     try:
@@ -161,6 +153,20 @@ def config_from(stored: Mapping[str, Any], where: str) -> Config:
         raise CheckpointError(f"{where}: lacks {error}; it was written by another program or cut short") from error
     except (TypeError, AttributeError, ValueError) as error:
         raise CheckpointError(f"{where}: a field is of another type than Gemma 4's ({error})") from error
+
+
+def _of_text(stored: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """The language model's part; raises CheckpointError if there is none."""
+    if not isinstance(stored, dict):
+        raise CheckpointError(f"{where}: holds no JSON object; it was written by another program")
+    if stored.get("model_type") == "gemma4" and isinstance(stored.get("text_config"), dict):
+        outer = {name: stored[name] for name in ("eos_token_id", "tie_word_embeddings") if name in stored}
+        stored = {**stored["text_config"], **outer}
+    if stored.get("model_type") != "gemma4_text":
+        raise CheckpointError(
+            f"{where}: model_type is {stored.get('model_type')!r}; only 'gemma4_text' and 'gemma4' can be read"
+        )
+    return stored
 
 
 def _refuse_unknown(stored: Mapping[str, Any], where: str) -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 import torch
@@ -76,12 +77,15 @@ def fit(
                 where = states.save(decoder, optimizers, reached)
                 saved_at = time.monotonic()
             if stop.signal_number:
-                raise Interrupted(
-                    f"{run.title}: stopped after step {step + 1} of {run.steps}; saved in {where}; "
-                    "run the same command again to go on",
-                    stop.signal_number,
-                )
+                raise Interrupted(_stopped(run, step, where), stop.signal_number)
     return reached
+
+
+def _stopped(run: Run, step: int, where: Path) -> str:
+    return (
+        f"{run.title}: stopped after step {step + 1} of {run.steps}; saved in {where}; "
+        "run the same command again to go on"
+    )
 
 
 def _step(decoder: Decoder, objective: Objective, optimizers: Optimizers, run: Run, step: int, states: States) -> float:
