@@ -35,9 +35,10 @@ from minikin.measure.retention import quality_promise
 from minikin.model.checkpoint import save
 from minikin.model.config import FULL, SLIDING, Config
 from minikin.model.decoder import Decoder, initialized
-from minikin.text.batches import Batch, Mixture, PackedCorpus, Share
+from minikin.text.batches import Batch, PackedCorpus
 from minikin.text.chat import Example, chat_template
 from minikin.text.corpus import Corpus, write_corpus
+from minikin.text.mixture import Mixture, Share
 from minikin.text.tokenizer import Tokenizer
 
 TINY = Config(

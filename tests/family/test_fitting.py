@@ -17,9 +17,10 @@ from minikin.family.site import answers_key, data_key, distilled_key, member_key
 from minikin.family.stages import prepare_data
 from minikin.family.supply import training_records, watched_records
 from minikin.model.decoder import initialized
-from minikin.text.batches import Mixture, PackedCorpus, Share
+from minikin.text.batches import PackedCorpus
 from minikin.text.chat import Example, messages
 from minikin.text.corpus import Corpus, write_corpus
+from minikin.text.mixture import Mixture, Share
 from minikin.text.tokenizer import Tokenizer
 
 

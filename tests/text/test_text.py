@@ -19,8 +19,9 @@ from transformers import AutoTokenizer
 
 from minikin.base.errors import DataError, TokenizerError
 from minikin.text import packing
-from minikin.text.batches import PackedCorpus, apportioned
+from minikin.text.batches import PackedCorpus
 from minikin.text.chat import chat_template, encode_example, encode_prompt, encode_reply, messages
+from minikin.text.mixture import apportioned
 from minikin.text.packing import Rows, pack, pieces
 from minikin.text.records import Dialogue, Summarization, Text, Translation, Turn
 from minikin.text.tokenizer import SPECIALS, Tokenizer

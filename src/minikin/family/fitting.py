@@ -17,9 +17,10 @@ from minikin.model.decoder import Decoder, initialized
 from minikin.shrink.choose import Kept, choose
 from minikin.shrink.cut import cut
 from minikin.shrink.importance import importance
-from minikin.text.batches import Mixture, PackedCorpus, Share
+from minikin.text.batches import PackedCorpus
 from minikin.text.chat import encode_prompt
 from minikin.text.corpus import Corpus
+from minikin.text.mixture import Mixture, Share
 from minikin.text.sources import Task
 from minikin.text.tokenizer import Tokenizer
 from minikin.train.objective import Distill, NextToken, Objective

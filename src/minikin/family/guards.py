@@ -23,8 +23,9 @@ from minikin.measure.records import Answer
 from minikin.measure.tasks import Question
 from minikin.model.decoder import Decoder
 from minikin.model.decoding import Decoding
-from minikin.text.batches import Batch, Mixture, PackedCorpus
+from minikin.text.batches import Batch, PackedCorpus
 from minikin.text.corpus import Corpus
+from minikin.text.mixture import Mixture
 from minikin.text.records import Dialogue, Record
 from minikin.text.sources import Task
 from minikin.text.tokenizer import Tokenizer

@@ -24,8 +24,8 @@ from minikin.model.scales import write_scales
 from minikin.ship.types import Type, stored_bytes, stored_type
 from minikin.shrink.moments import second_moments
 from minikin.shrink.quantize import FLOAT16, hold_on_grids, let_go, put_on_grids
-from minikin.text.batches import Mixture
 from minikin.text.chat import chat_template
+from minikin.text.mixture import Mixture
 from minikin.text.tokenizer import Tokenizer
 
 _BITS = {Type.Q4_0: 4, Type.Q8_0: 8, Type.F16: FLOAT16}

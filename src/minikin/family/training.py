@@ -13,7 +13,8 @@ from minikin.family.site import Site
 from minikin.measure.overfitting import parted
 from minikin.measure.records import CurvePoint
 from minikin.model.decoder import Decoder
-from minikin.text.batches import Batch, Mixture
+from minikin.text.batches import Batch
+from minikin.text.mixture import Mixture
 from minikin.train.candidates import Candidates
 from minikin.train.loop import Run, fit
 from minikin.train.objective import Objective

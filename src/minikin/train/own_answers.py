@@ -15,9 +15,10 @@ from minikin.base.files import whole_folder
 from minikin.base.seeds import numpy_generator, torch_generator
 from minikin.model.decoder import Decoder
 from minikin.model.decoding import Decoding, decode_batches
-from minikin.text.batches import Batch, Mixture, PackedCorpus, joined
+from minikin.text.batches import Batch, PackedCorpus, joined
 from minikin.text.chat import Example
 from minikin.text.corpus import Corpus, write_corpus
+from minikin.text.mixture import Mixture
 
 _STEPS_A_ROUND = 16
 _TOGETHER = 128  # prompts decoded side by side
