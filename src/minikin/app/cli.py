@@ -5,6 +5,7 @@ What needs torch is imported by `app/commands`, which is loaded only when a comm
 """
 
 import importlib
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -233,6 +234,10 @@ def main() -> None:
 
 
 def _serving() -> Any:
+    # how long OpenMP's helpers spin until they sleep, read when PyTorch is loaded: long enough to the next operation,
+    # but not on a core that the server needs meanwhile
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         return importlib.import_module("minikin.app.serving")
     except ModuleNotFoundError as error:
