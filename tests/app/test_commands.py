@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from fakes import minikin
 
-from minikin.app.cli import main
+from minikin.app.cli import _serving, main
 from minikin.base.files import file_digest
 from minikin.measure.report import read_report, schema
 
@@ -398,3 +398,18 @@ def test_a_second_build_in_the_same_folder_is_refused(family, tmp_path):
     first.communicate()
     assert second.returncode == 1
     assert "another build is at work here" in complaints
+
+
+SPINS = {
+    "as it comes": ({}, "10000"),
+    "said": ({"GOMP_SPINCOUNT": "5"}, "5"),
+    "policy": ({"OMP_WAIT_POLICY": "x"}, None),
+}
+
+
+@pytest.mark.parametrize(("told", "spins"), SPINS.values(), ids=SPINS)
+def test_what_serves_leaves_the_other_core_soon(monkeypatch, told, spins):
+    monkeypatch.setattr("importlib.import_module", lambda name: name)
+    monkeypatch.setattr("os.environ", dict(told))
+    assert _serving() == "minikin.app.serving"
+    assert os.environ.get("GOMP_SPINCOUNT") == spins
