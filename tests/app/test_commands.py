@@ -1,5 +1,6 @@
 """The commands as a person runs them: a tiny family from end to end, killed and continued; every complaint."""
 
+import importlib
 import io
 import json
 import os
@@ -409,7 +410,7 @@ SPINS = {
 
 @pytest.mark.parametrize(("told", "spins"), SPINS.values(), ids=SPINS)
 def test_what_serves_leaves_the_other_core_soon(monkeypatch, told, spins):
-    monkeypatch.setattr("importlib.import_module", lambda name: name)
-    monkeypatch.setattr("os.environ", dict(told))
+    monkeypatch.setattr(os, "environ", dict(told))
+    monkeypatch.setattr(importlib, "import_module", lambda name: name)
     assert _serving() == "minikin.app.serving"
     assert os.environ.get("GOMP_SPINCOUNT") == spins
