@@ -64,6 +64,7 @@ def main() -> None:
         slots=_CLIENTS,
         context=config.max_position_embeddings,
         threads=given.threads,
+        together=given.threads,
         memory=room,
     )
     try:

@@ -290,6 +290,11 @@ def test_what_fails_for_one_touches_nobody_else(folder, monkeypatch):
     engine.close()
 
 
+@pytest.mark.parametrize(("weights", "threads", "together"), [(1e5, 8, 1), (8e6, 8, 2), (1e9, 8, 8), (1e9, 1, 1)])
+def test_small_members_write_several_answers_with_fewer_threads(weights, threads, together):
+    assert llamacpp_engine.threads_together(int(weights), threads) == together
+
+
 class Broken:
     """A reply of llama.cpp that nobody has foreseen."""
 

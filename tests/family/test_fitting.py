@@ -38,6 +38,24 @@ def test_sources_of_a_task_are_seen_by_their_weight(prepared):
     assert doubled / plain == pytest.approx(2.5, rel=0.05)
 
 
+def test_a_distilled_member_may_have_shares_of_its_own_in_all_that_it_learns_from(tmp_path):
+    said = ["data.translation.share=2", "member.mini.distill.shares={translation = 6}"]
+    made = site(tmp_path, *said, "member.mini.on_policy={tokens = 1000}")
+    prepare_data(made)
+    others = sum(data.share for task, data in made.recipe.data.tasks.items() if task != "translation")
+    for name, share in {"full": 2, "mini": 6, "nano": 2}.items():
+        member = made.recipe.member[name]
+        for optimization in filter(None, (member.train, member.distill, member.on_policy)):
+            rows = mixture(made, name, optimization)
+            assert sum(rows.parts("translation")) == pytest.approx(share / (share + others))
+
+
+def test_a_distilled_members_shares_are_part_of_it_and_of_those_cut_from_it(tmp_path):
+    one, other = site(tmp_path), site(tmp_path, "member.mini.distill.shares={translation = 6}")
+    changed = {name for name in one.recipe.member if member_key(one, name) != member_key(other, name)}
+    assert changed == {"mini", "nano"}
+
+
 def test_the_tokenizer_knows_best_what_is_trained_on_most(tmp_path):
     tasks = ("translation", "summarization")
     tokens = {}

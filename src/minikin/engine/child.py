@@ -19,15 +19,17 @@ _SPARE = 6 << 30  # bytes of address space for libraries, threads and products, 
 
 @final
 class Child:
-    """One process at a time; `failed` if it died and could not be started again. `memory` are bytes of a full cache.
+    """One process at a time; `failed` if it died and could not be started again.
+
+    `threads` compute one token, `together` several at once. `memory` are bytes of a full cache.
 
     Raises EngineError if it cannot be started.
     """
 
-    def __init__(self, path: Path, *, slots: int, context: int, threads: int, memory: int) -> None:
+    def __init__(self, path: Path, *, slots: int, context: int, threads: int, together: int, memory: int) -> None:
         size = 3 * path.stat().st_size + 2 * memory + _SPARE
         module = [sys.executable, "-m", "minikin.engine.llamacpp_child"]
-        self._command = [*module, str(path), *map(str, (slots, context, threads, size))]
+        self._command = [*module, str(path), *map(str, (slots, context, threads, together, size))]
         self._path, self.key, self._lock = path, secrets.token_hex(16), Lock()
         self.failed = False
         self._process, self._address = self._started()

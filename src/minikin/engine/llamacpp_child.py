@@ -1,8 +1,8 @@
 """The process that llama.cpp runs in: a member's GGUF file, served on a loopback address to its parent alone.
 
-`python -m minikin.engine.llamacpp_child FILE SLOTS CONTEXT THREADS BYTES` reads a key from its input, prints one JSON
-line with its address, and lives until its input ends. A fault in llama.cpp ends this process and not its parent's; it
-may hold at most BYTES of memory.
+`python -m minikin.engine.llamacpp_child FILE SLOTS CONTEXT THREADS TOGETHER BYTES` reads a key from its input, prints
+one JSON line with its address, and lives until its input ends. A fault in llama.cpp ends this process and not its
+parent's; it may hold at most BYTES of memory.
 """
 
 import json
@@ -20,7 +20,8 @@ _FILES = 1024
 
 def main() -> None:
     """Serve until the parent is gone."""
-    path, slots, context, threads, size = sys.argv[1:]
+    path, *counts, size = sys.argv[1:]
+    slots, context, threads, together = map(int, counts)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # what streams may be streamed to its end
     # what llama.cpp prints is no message of ours
@@ -32,7 +33,7 @@ def main() -> None:
         resource.setrlimit(limit, (least, hard))
     key = sys.stdin.readline().strip()
     try:
-        server = hosted(Path(path), slots=int(slots), context=int(context), threads=int(threads), key=key)
+        server = hosted(Path(path), slots=slots, context=context, threads=threads, together=together, key=key)
     except (MinikinError, MemoryError) as error:
         print(json.dumps({"problem": str(error)}), file=said, flush=True)
         return

@@ -29,6 +29,7 @@ _LIKELIEST = {"samplers": ["penalties", "top_k"], "top_k": 1}
 _ENDINGS: Mapping[str, Reason] = {"eos": "stop", "word": "stop", "limit": "length"}
 _BEAT = 0.002  # seconds
 _SEEDS = (1 << 32) - 1  # one more would be a seed that means any
+_WEIGHTS_A_THREAD = 4e6
 
 
 class _Unhurried(socket):
@@ -100,8 +101,14 @@ class LlamaCppEngine:
         config = read_config(member)
         self.context, self.vocab_size = config.max_position_embeddings, config.vocab_size
         self._ends = config.eos_token_ids
-        memory = slots * self.context * config.kv_bytes_per_token()
-        self._child = Child(file, slots=slots, context=self.context, threads=threads, memory=memory)
+        self._child = Child(
+            file,
+            slots=slots,
+            context=self.context,
+            threads=threads,
+            together=threads_together(config.multiplied, threads),
+            memory=slots * self.context * config.kv_bytes_per_token(),
+        )
         self._line = Line[_Running](slots + queue)
         self._running: set[_Running] = set()
         self._workers = [Thread(target=self._work, daemon=True) for _ in range(slots)]
@@ -170,6 +177,14 @@ class LlamaCppEngine:
                 if told["tokens"] and told["tokens"][0] not in self._ends:
                     running.listener(_token(told, running.ask.logprobs or 0))
         return "failed", "llama.cpp broke off"
+
+
+def threads_together(weights: int, threads: int) -> int:
+    """How many threads read prompts, and write several answers at once, with a member of so many multiplied weights.
+
+    Small ones give a thread too little to do until all wait for each other again, and who serves needs the core.
+    """
+    return max(1, min(threads, int(weights / _WEIGHTS_A_THREAD)))
 
 
 def _events(reply: HTTPResponse) -> Iterator[Any]:

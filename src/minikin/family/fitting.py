@@ -1,6 +1,5 @@
 """What a member's training is made of: where its weights begin, what it minimises, which rows it sees."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from minikin.base.device import compiles
@@ -81,28 +80,27 @@ def judged_by(site: Site, name: str, rows: Mixture) -> Objective:
 
 def mixture(site: Site, name: str, optimization: Optimization) -> Mixture:
     """Training rows by the tasks' shares; of a task that the teacher wrote answers for, half are the teacher's."""
-    data = site.recipe.data
-    written = site.store.folder(written_name(site, name)) if _has_written(site, name) else None
+    data, distill = site.recipe.data, site.recipe.member[name].distill
     shares: list[Share] = []
     for task, sources in data.tasks.items():
-        found = _by_source(site, task, sources)
-        if written is not None and (written / task).is_dir():
-            rows = _packed(site, sources, written / task)
-            found = [replace(share, share=share.share / 2) for share in found]
-            name = f"{task} by the teacher"
-            found.append(Share(task=task, name=name, rows=rows, share=sources.share / 2, by_people=False))
-        shares += found
+        whole = distill.shares.get(task, sources.share) if distill else sources.share
+        answers = _written(site, name, task)
+        part = whole / 2 if answers else whole
+        shares += _by_source(site, task, sources, part)
+        if answers:
+            rows = _packed(site, sources, answers)
+            shares.append(Share(task=task, name=f"{task} by the teacher", rows=rows, share=part, by_people=False))
     return Mixture(shares, max(1, optimization.batch_tokens // data.sequence_length), site.recipe.seed)
 
 
-def _by_source(site: Site, task: Task, data: Data) -> list[Share]:
-    """A task's share, divided among its sources by their size and weight."""
+def _by_source(site: Site, task: Task, data: Data, whole: float) -> list[Share]:
+    """A task's share of rows, divided among its sources by their size and weight."""
     folder = site.store.folder("data") / "train" / task
     rows = [_packed(site, data, folder / str(number)) for number in range(len(data.train))]
     parts = [weighed.weight * len(each) for weighed, each in zip(data.train, rows, strict=True)]
     names = [f"{task} {weighed.source}" for weighed in data.train] if len(rows) > 1 else [task]
     return [
-        Share(task=task, name=name, rows=each, share=data.share * part / sum(parts))
+        Share(task=task, name=name, rows=each, share=whole * part / sum(parts))
         for name, each, part in zip(names, rows, parts, strict=True)
     ]
 
@@ -122,6 +120,10 @@ def _packed(site: Site, data: Data, folder: Path) -> PackedCorpus:
     return PackedCorpus(Corpus(folder), length, weight, told_apart=told_apart, block=data.block_length)
 
 
-def _has_written(site: Site, name: str) -> bool:
+def _written(site: Site, name: str, task: Task) -> Path | None:
+    """Where the answers are that a member's teacher wrote for a task, if it did."""
     distill = site.recipe.member[name].distill
-    return distill is not None and distill.teacher_answers.any
+    if distill is None or not distill.teacher_answers.any:
+        return None
+    folder = site.store.folder(written_name(site, name)) / task
+    return folder if folder.is_dir() else None

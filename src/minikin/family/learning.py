@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from minikin.family.fields import Count, Share, Strict, Whole
+from minikin.text.mapping import Task
 
 
 def _of_every_task(value: Any) -> Any:
@@ -60,6 +61,11 @@ class Distillation(Optimization):
         default=TeacherAnswers(),
         description="Examples whose answers the teacher writes anew: as many of every task, or `{translation = 2000}`. "
         "Half of a task's rows are then of these, however few they are.",
+    )
+    shares: dict[Task, Annotated[float, Field(gt=0)]] = Field(
+        default={},
+        description="Shares of tasks in all that this member learns from, where they are to be others than the data's: "
+        "`{translation = 9}`.",
     )
     importance_samples: Count = Field(default=1024, description="Rows on which the cut's importance is measured.")
 

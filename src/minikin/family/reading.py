@@ -74,7 +74,7 @@ def _known_member(fields: Mapping[str, Any], parents: Sequence[str], override: s
 
 def _mistakes(error: ValidationError) -> Iterator[str]:
     for mistake in error.errors():
-        path = ".".join(str(part) for part in mistake["loc"])
+        path = ".".join(str(part) for part in mistake["loc"] if part != "[key]")
         prefix = f"{path}: " if path else ""
         if mistake["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(mistake["loc"][-1]), _names_at(mistake["loc"][:-1]), 1)

@@ -189,6 +189,15 @@ class Recipe(Strict):
         return next(iter(self.member))
 
     @model_validator(mode="after")
+    def _shares_are_of_tasks(self) -> "Recipe":
+        there = self.data.tasks
+        for name, member in self.member.items():
+            for task in member.distill.shares if member.distill else ():
+                if task not in there:
+                    raise ValueError(f"member.{name}.distill.shares: no data.{task}; there is {', '.join(there)}")
+        return self
+
+    @model_validator(mode="after")
     def _members_exist(self) -> "Recipe":
         known: list[str] = []
         for name, member in self.member.items():

@@ -120,14 +120,16 @@ class LlamaCpp:
             raise ExportError(f"{self.path}: llama.cpp refuses {what} ({' '.join(said.split())})") from error
 
 
-def hosted(path: Path, *, slots: int, context: int, threads: int, key: str) -> Any:
+def hosted(path: Path, *, slots: int, context: int, threads: int, together: int, key: str) -> Any:
     """A server of this file on a loopback address, for whoever has the key; it serves while what is returned is held.
 
-    `slots` are answered at a time, each with `context` tokens. Raises ExportError as above.
+    `slots` are answered at a time, each with `context` tokens. `threads` compute one token, `together` several at once.
+    Raises ExportError as above.
     """
     engine = llama_cpp()
     parameters = _parameters(engine, path, "f16", threads, slots * context)
     parameters.n_parallel, parameters.kv_unified = slots, False
+    parameters.cpuparams_batch.n_threads = together
     parameters.n_threads_http, parameters.api_keys = slots + 4, [key]
     try:
         return engine.Server(parameters)
