@@ -113,6 +113,59 @@ def test_all_are_asked_the_same_side_by_side(talking, asked, capsys):
     assert {ask.prompt for _, ask in asked[-3:]} == {alone}
 
 
+def test_what_was_compared_can_be_compared_again(talking, asked):
+    talking.take("/compare Hello")
+    talking.take("/compare")
+    assert [ask.prompt for _, ask in asked[:3]] == [ask.prompt for _, ask in asked[3:]]
+
+
+def test_who_cannot_answer_does_not_silence_the_others(family, asked, capsys):
+    def opened(folder):
+        if folder.name == "mini":
+            raise CheckpointError("mini: is damaged")
+        return Echo(folder, asked)
+
+    talking = Talk(
+        speakers=Speakers(members_of(family), opened), name="full", decoding=Decoding(max_new_tokens=8), seed=1
+    )
+    talking.take("/compare Hello")
+    out = capsys.readouterr().out
+    assert "mini: is damaged" in " ".join(out.split())
+    assert [name for name, _ in asked] == ["full", "nano"]
+
+
+def test_ctrl_c_stops_comparing(family, asked):
+    class Stopping(Echo):
+        def ask(self, ask, listener):
+            signal.raise_signal(signal.SIGINT)  # before there is anything to cancel
+            return super().ask(ask, listener)
+
+    talking = Talk(
+        speakers=Speakers(members_of(family), partial(Stopping, asked=asked, ends=False)),
+        name="full",
+        decoding=Decoding(max_new_tokens=8),
+        seed=1,
+    )
+    talking.take("/compare Hello")
+    assert [name for name, _ in asked] == ["full"]
+
+
+def test_ctrl_c_while_a_member_is_opened_does_not_end_the_conversation(family, asked, monkeypatch, capsys):
+    def opened(folder):
+        if folder.name == "nano":
+            raise KeyboardInterrupt
+        return Echo(folder, asked)
+
+    class Terminal(io.TextIOWrapper):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal(io.BytesIO(b"Hello\n/member nano\nHello\n/member mini\nHello\n")))
+    talk(Speakers(members_of(family), opened), "full", Decoding(max_new_tokens=8), 1)
+    assert [name for name, _ in asked] == ["full", "mini"]
+    assert "stopped" in capsys.readouterr().err
+
+
 def test_what_was_stopped_before_a_word_was_not_said(family, asked):
     class Silent(Echo):
         def ask(self, ask, listener):

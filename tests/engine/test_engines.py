@@ -11,6 +11,7 @@ import torch
 from fakes import TINY, Heard, member
 
 from minikin.base.errors import AskError, BusyError, EngineError
+from minikin.engine import child as child_module
 from minikin.engine import llamacpp_engine, next_token, torch_engine
 from minikin.engine.asking import Ask, Load
 from minikin.engine.llamacpp_engine import LlamaCppEngine
@@ -329,6 +330,34 @@ def test_a_process_that_dies_is_told_and_replaced(folder, file):
     assert answer(engine).wait() == before
     engine.close()
     assert engine._child._process.returncode == 0
+
+
+def test_a_process_that_is_only_starting_is_ended_with_the_engine(folder, file, monkeypatch):
+    engine = LlamaCppEngine(folder, file, slots=1)
+    child, said = engine._child, child_module.Child._said
+
+    def slow(self, process):
+        time.sleep(0.3)  # what reading a large file takes
+        return said(self, process)
+
+    monkeypatch.setattr(child_module.Child, "_said", slow)
+    child._process.kill()
+    child._process.wait()
+    _, heard = endless(engine)
+    until(lambda: child._starting is not None)
+    begun = time.monotonic()
+    engine.close()
+    assert heard.end.reason == "cancelled"
+    assert time.monotonic() - begun < 3
+    with pytest.raises(EngineError, match="closed"):
+        child.address()
+
+
+def test_nothing_of_the_current_folder_is_run(folder, file, tmp_path, monkeypatch):
+    (tmp_path / "json.py").write_text("open('was-run', 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    LlamaCppEngine(folder.resolve(), file.resolve(), slots=1).close()
+    assert not (tmp_path / "was-run").exists()
 
 
 def test_a_file_that_llama_cpp_refuses_is_one_line(folder, tmp_path):

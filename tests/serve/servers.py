@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
+from threading import Thread
 
 from fakes import TINY, member
 
@@ -22,12 +23,12 @@ def two_members(folder):
 
 
 @contextmanager
-def serving(folder, *options, engine="torch", start_new_session=False, **environment):
-    """The address of a running server, and its process."""
+def serving(folder, *options, engine="torch", before="", start_new_session=False, **environment):
+    """The address of a running server, and its process, which does what is to be done `before`."""
     command = [
         sys.executable,
-        "-m",
-        "minikin",
+        "-c",
+        f"{before}\nfrom minikin.app.cli import main\nmain()",
         "serve",
         str(folder),
         "--port",
@@ -45,6 +46,8 @@ def serving(folder, *options, engine="torch", start_new_session=False, **environ
         start_new_session=start_new_session,
     )
     said = []
+    # all that it says is read, or it would wait for somebody who does
+    reading = Thread(target=lambda: said.extend(process.stderr))
     try:
         for line in process.stderr:
             said.append(line)
@@ -52,9 +55,14 @@ def serving(folder, *options, engine="torch", start_new_session=False, **environ
                 break
         else:
             raise AssertionError("".join(said))
+        reading.start()
         yield found.group(1), process
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(40)
+        process.wait(60)
+        if reading.ident:
+            reading.join()
         process.stderr.close()
+    faults = [line for line in said if "Traceback" in line or "never retrieved" in line]
+    assert not faults, "".join(said)

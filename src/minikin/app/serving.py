@@ -31,6 +31,8 @@ def serve(
     threads: int,
 ) -> None:
     """Open all members, then serve until asked to stop; raises MinikinError if one cannot be opened."""
+    if key is not None and not key.strip():
+        raise EngineError(f"--api-key: is empty; give a key, or leave the option out to be asked without ({_KEY})")
     key = (key or os.environ.get(_KEY) or "").strip() or None
     if host not in LOOPBACK and key is None:
         raise EngineError(

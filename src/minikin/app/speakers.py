@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
-from typing import final
+from typing import cast, final
 
 from minikin.base.errors import EngineError
 from minikin.engine.asking import Ask, Ended, Engine, Ticket, Token
@@ -65,11 +65,12 @@ class Speakers:
         engine, tokenizer = self.engine(name)
         # this queue may be put to while a signal has interrupted its own reader
         said, begun, text = SimpleQueue[Token | Ended](), time.monotonic(), ""
-        ticket = engine.ask(_ask(tuple(encode_prompt(tokenizer, conversation)), decoding, seed), said.put)
-        with _interrupting(ticket) as stopped:
+        prompt = tuple(encode_prompt(tokenizer, conversation))
+        with _interrupting() as stop:
+            stop.cancels(engine.ask(_ask(prompt, decoding, seed), said.put))
             while True:
                 piece = said.get()
-                if piece.text and not stopped:  # what is not shown has not been said
+                if piece.text and not stop.came:  # what is not shown has not been said
                     text += piece.text
                     hear(piece.text)
                 if isinstance(piece, Ended):
@@ -77,7 +78,7 @@ class Speakers:
         if piece.reason == "failed":
             raise EngineError(f"{name}: {piece.problem}")
         seconds = time.monotonic() - begun
-        return Spoken(text=text, tokens=piece.tokens, seconds=seconds, stopped=bool(stopped))
+        return Spoken(text=text, tokens=piece.tokens, seconds=seconds, stopped=stop.came)
 
     def close(self) -> None:
         """End all that were opened."""
@@ -85,18 +86,31 @@ class Speakers:
             engine.close()
 
 
+@final
+class _Stop:
+    """Ctrl-C, which cancels an ask and does nothing else."""
+
+    def __init__(self) -> None:
+        self.came, self._ticket = False, cast(Ticket | None, None)
+
+    def cancels(self, ticket: Ticket) -> None:
+        """This one, also if it has come already."""
+        self._ticket = ticket
+        if self.came:
+            ticket.cancel()
+
+    def __call__(self, _: int, __: FrameType | None) -> None:
+        self.came = True
+        if self._ticket is not None:
+            self._ticket.cancel()
+
+
 @contextmanager
-def _interrupting(ticket: Ticket) -> Iterator[list[int]]:
-    """Let Ctrl-C cancel an ask and do nothing else; what is yielded fills once it has come."""
-    stopped = list[int]()
-
-    def stop(number: int, _: FrameType | None) -> None:
-        stopped.append(number)
-        ticket.cancel()
-
+def _interrupting() -> Iterator[_Stop]:
+    stop = _Stop()
     before = signal.signal(signal.SIGINT, stop)
     try:
-        yield stopped
+        yield stop
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -86,18 +86,24 @@ class Talk:
 
     def _compare(self, text: str) -> None:
         if text:
-            asked = self._asked(text, [] if text.startswith(_ALONE) else self.history)
-        elif self.last:
-            asked = self._asked(*self.last)
-        else:
+            self.last = text, [] if text.startswith(_ALONE) else self.history
+        if not self.last:
             _note("nothing was asked yet; /compare TEXT")
             return
+        asked = self._asked(*self.last)
         table, row, times = Table(expand=True), list[Text](), list[Text]()
         for name in self.speakers.names:
-            spoken = self.speakers.speak(name, asked, self.decoding, self.seed + len(asked), lambda _: None)
             table.add_column(name, ratio=1)
+            try:
+                spoken = self.speakers.speak(name, asked, self.decoding, self.seed + len(asked), lambda _: None)
+            except MinikinError as error:  # the others may answer all the same
+                row.append(Text(str(error), style="red"))
+                times.append(Text())
+                continue
             row.append(Text(spoken.text))
             times.append(Text(str(spoken), style="dim"))
+            if spoken.stopped:
+                break
         table.add_row(*row)
         table.add_row(*times)
         (Console() if sys.stdout.isatty() else Console(width=100)).print(table)
@@ -133,6 +139,10 @@ def talk(speakers: Speakers, name: str, decoding: Decoding, seed: int) -> None:
             _note(str(error))
             if not sys.stdin.isatty():
                 _write("\n")  # a pipe has a line for every line
+        except KeyboardInterrupt:  # while a member was opened, or between two answers
+            _note("\nstopped")
+            if not sys.stdin.isatty():
+                return
 
 
 def _lines(talking: Talk) -> Iterator[str]:

@@ -37,12 +37,16 @@ class Ask:
 
 @dataclass(frozen=True, kw_only=True)
 class Token:
-    """One token that was said, and the text that is sure by now; natural log probabilities, if they were asked for."""
+    """One token that was said, and the text that is sure by now; natural log probabilities, if they were asked for.
+
+    `count` is more than one where tokens before it were not told: parts of a character, in llama.cpp.
+    """
 
     id: int
     text: str
     logprob: float | None = None
     likeliest: tuple[tuple[int, float], ...] = ()
+    count: int = 1
 
 
 Reason = Literal["stop", "length", "cancelled", "failed"]
@@ -82,11 +86,12 @@ class Load:
 
 
 class Engine(Protocol):
-    """Answers many at once."""
+    """Answers many at once; `room` are those that may be answered and wait together."""
 
     name: str
     context: int
     vocab_size: int
+    room: int
 
     def ask(self, ask: Ask, listener: Listener) -> Ticket:
         """Begin to answer; raises AskError if it cannot be answered, BusyError if too many wait already."""

@@ -39,7 +39,8 @@ class BeamEngine:
     def __init__(self, folder: Path, beams: int, length_penalty: float = 1.0, queue: int = 8) -> None:
         self._decoder, self._tokenizer = done(lambda: load(folder).eval()), Tokenizer.load(folder)
         self._beams, self._length_penalty = beams, length_penalty
-        self._line, self._searching = Line[_Running](1 + queue), False
+        self.room = 1 + queue
+        self._line, self._searching = Line[_Running](self.room), False
         config = self._decoder.config
         self.context, self.vocab_size = config.max_position_embeddings, config.vocab_size
 

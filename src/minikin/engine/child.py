@@ -28,15 +28,18 @@ class Child:
 
     def __init__(self, path: Path, *, slots: int, context: int, threads: int, together: int, memory: int) -> None:
         size = 3 * path.stat().st_size + 2 * memory + _SPARE
-        module = [sys.executable, "-m", "minikin.engine.llamacpp_child"]
+        module = [sys.executable, "-P", "-m", "minikin.engine.llamacpp_child"]  # -P: nothing of the current folder
         self._command = [*module, str(path), *map(str, (slots, context, threads, together, size))]
         self._path, self.key, self._lock = path, secrets.token_hex(16), Lock()
-        self.failed = False
+        self.failed = self._closed = False
+        self._starting: subprocess.Popen[str] | None = None
         self._process, self._address = self._started()
 
     def address(self) -> str:
-        """Where it listens; a process that has died is replaced first."""
+        """Where it listens; a process that has died is replaced first. Raises EngineError once it is closed."""
         with self._lock:
+            if self._closed:
+                raise EngineError("the engine is closed")
             if self._process.poll() is not None:
                 _let_go(self._process)
                 self.failed = True  # until it has been started again
@@ -53,7 +56,10 @@ class Child:
         return f"llama.cpp died ({f'signal {-code}' if code < 0 else f'exit status {code}'})"
 
     def close(self) -> None:
-        """End it."""
+        """End it, also one that is only starting."""
+        self._closed = True
+        if (starting := self._starting) is not None:
+            starting.kill()
         with self._lock:
             _let_go(self._process)
 
@@ -66,10 +72,14 @@ class Child:
             text=True,
             start_new_session=True,  # Ctrl-C in the terminal is the parent's, which knows when this may end
         )
+        self._starting = process
+        if self._closed:  # just now
+            process.kill()
         told: dict[str, str] = {}
         try:
             told = self._said(process)
         finally:
+            self._starting = None
             if "address" not in told:
                 _let_go(process)
         if "address" in told:

@@ -50,5 +50,5 @@ def _compute() -> None:
     while True:
         try:
             _due.get()()
-        except Exception:  # noqa: BLE001  a fault of ours; others have their turn all the same
+        except BaseException:  # noqa: BLE001  a fault of ours; others have their turn all the same
             print_exc()

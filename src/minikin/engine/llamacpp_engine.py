@@ -6,7 +6,7 @@ It says the same as PyTorch does here with the same settings, but for rounding, 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -109,7 +109,8 @@ class LlamaCppEngine:
             together=threads_together(config.multiplied, threads),
             memory=slots * self.context * config.kv_bytes_per_token(),
         )
-        self._line = Line[_Running](slots + queue)
+        self.room = slots + queue
+        self._line = Line[_Running](self.room)
         self._running: set[_Running] = set()
         self._workers = [Thread(target=self._work, daemon=True) for _ in range(slots)]
         for worker in self._workers:
@@ -133,9 +134,9 @@ class LlamaCppEngine:
             each.end("cancelled")
         for each in list(self._running):
             each.cancel()
+        self._child.close()  # a worker may wait for it to start
         for worker in self._workers:
             worker.join()
-        self._child.close()
 
     def _cancel(self, running: _Running) -> None:
         """Who still waits is told at once."""
@@ -168,14 +169,16 @@ class LlamaCppEngine:
                 return "failed", " ".join(reply.read().decode(errors="replace").split())
             for told in _events(reply):
                 running.begun()
+                if problem := told.get("error"):
+                    return "failed", str(problem.get("message", problem))
                 # it counts those that it keeps silent on, until the bytes of their character are all there
-                running.said = told["tokens_predicted"]
+                fresh, running.said = told["tokens_predicted"] - running.said, told["tokens_predicted"]
                 if told["stop"]:
                     reason = _ENDINGS[told["stop_type"]]
                     running.said -= reason == "stop"
                     return reason, ""
                 if told["tokens"] and told["tokens"][0] not in self._ends:
-                    running.listener(_token(told, running.ask.logprobs or 0))
+                    running.listener(_token(told, fresh, running.ask.logprobs or 0))
         return "failed", "llama.cpp broke off"
 
 
@@ -196,10 +199,11 @@ def _events(reply: HTTPResponse) -> Iterator[Any]:
             raise ValueError(line.decode(errors="replace"))
 
 
-def _token(told: Mapping[str, Any], likeliest: int) -> Token:
+def _token(told: Mapping[str, Any], count: int, likeliest: int) -> Token:
     shares = next(iter(told.get("completion_probabilities", ())), {})
     best = tuple((each["id"], each["logprob"]) for each in shares.get("top_logprobs", ()))
-    return Token(id=told["tokens"][0], text=told["content"], logprob=shares.get("logprob"), likeliest=best[:likeliest])
+    said = Token(id=told["tokens"][0], text=told["content"], logprob=shares.get("logprob"), likeliest=best[:likeliest])
+    return replace(said, count=count)
 
 
 def _request(ask: Ask) -> dict[str, Any]:

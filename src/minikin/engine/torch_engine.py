@@ -58,7 +58,8 @@ class TorchEngine:
         self._decoder, self._step, self._slots = done(lambda: _made_ready(folder, slots))
         self._config, self._tokenizer = self._decoder.config, Tokenizer.load(folder)
         self.context, self.vocab_size = self._config.max_position_embeddings, self._config.vocab_size
-        self._line, self._speaking = Line[_Running](slots + queue), list[tuple[_Running, Choice]]()
+        self.room = slots + queue
+        self._line, self._speaking = Line[_Running](self.room), list[tuple[_Running, Choice]]()
         self._reading, self._prompts = list[_Running](), cast(Prompts | None, None)
         self._has_turn, self._changing = False, Lock()
 
@@ -103,18 +104,19 @@ class TorchEngine:
             self._read_on()
             if self._speaking:
                 self._say_on()
-        except Exception as error:  # noqa: BLE001  whatever it was, those who wait have not asked for it
+        except BaseException as error:  # noqa: BLE001  a panic of the tokenizer's, too: who waits has not asked for it
             self._end_all("failed", in_a_line(error))
-        self._take_turn(again=True)
+        finally:
+            self._take_turn(again=True)
 
     def _end_all(self, reason: Reason, problem: str = "") -> None:
         """End what is being answered, and begin anew with what waits."""
         everybody = (*(running for running, _ in self._speaking), *self._reading)
         self._speaking, self._reading, self._prompts = [], [], None
-        self._slots = Slots(self._config, self._slots.count)
         for running in everybody:
             self._line.done()
             running.end(reason, problem)
+        self._slots = Slots(self._config, self._slots.count)
 
     def _drop_cancelled(self) -> None:
         for row in reversed(range(len(self._speaking))):

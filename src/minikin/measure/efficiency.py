@@ -30,7 +30,8 @@ _PREFILL_TOKENS, _DECODE_TOKENS, _RUNS = 256, 64, 7
 def efficiency(folder: Path, threads: int) -> Efficiency:
     """Count and measure a saved member; raises CheckpointError if its process fails."""
     config = read_config(folder)
-    command = [sys.executable, "-m", "minikin.measure.efficiency", str(folder), str(threads)]
+    # -P: nothing of the current folder is imported
+    command = [sys.executable, "-P", "-m", "minikin.measure.efficiency", str(folder), str(threads)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     if run.returncode != 0:
         raise CheckpointError(f"{folder}: could not be measured: {(run.stderr.strip().splitlines() or ['?'])[-1]}")

@@ -28,7 +28,9 @@ async def answer_chat(member: Served, asked: ChatRequest, metrics: Metrics) -> R
         return await streamed(_stream(member, asked, asks, metrics))
     with speaking(member, asks, asked.stop, metrics) as answers:
         pieces = await answers.whole()
-    return JSONResponse(_envelope(member, "chat.completion", uuid4().hex) | _answers(member, pieces, len(prompt)))
+    return JSONResponse(
+        _envelope(member, "chat.completion", uuid4().hex) | _answers(member, asked, pieces, len(prompt))
+    )
 
 
 def usage(prompt: int, completion: int) -> dict[str, Any]:
@@ -41,12 +43,12 @@ def usage(prompt: int, completion: int) -> dict[str, Any]:
     }
 
 
-def _answers(member: Served, pieces: Sequence[Piece], prompt: int) -> dict[str, Any]:
+def _answers(member: Served, asked: ChatRequest, pieces: Sequence[Piece], prompt: int) -> dict[str, Any]:
     choices = [
         {
             "index": index,
             "message": {"role": "assistant", "content": piece.text, "refusal": None},
-            "logprobs": _logprobs(member, piece.tokens),
+            "logprobs": _logprobs(member, piece.tokens) if asked.logprobs else None,
             "finish_reason": piece.finish,
         }
         for index, piece in enumerate(pieces)
@@ -68,7 +70,7 @@ async def _stream(
                 opened.add(index)
                 yield event(envelope | _chunk(index, {"role": "assistant", "content": ""}, None) | extra)
             if piece.text or piece.tokens:
-                logprobs = _logprobs(member, piece.tokens)
+                logprobs = _logprobs(member, piece.tokens) if asked.logprobs else None
                 yield event(envelope | _chunk(index, {"content": piece.text}, None, logprobs) | extra)
             if piece.finish:
                 said += piece.count
@@ -94,9 +96,7 @@ def _chunk(
     return {"choices": [{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}]}
 
 
-def _logprobs(member: Served, tokens: Sequence[Token]) -> dict[str, Any] | None:
-    if not tokens or tokens[0].logprob is None:
-        return None
+def _logprobs(member: Served, tokens: Sequence[Token]) -> dict[str, Any]:
     found = [
         _share(member, token.id, token.logprob)
         | {"top_logprobs": [_share(member, other, share) for other, share in token.likeliest]}

@@ -34,7 +34,7 @@ async def answer_completion(member: Served, asked: CompletionRequest, metrics: M
     with speaking(member, asks, asked.stop, metrics) as answers:
         pieces = await answers.whole()
     choices = [
-        _choice(index, _echo(member, asked, ask) + piece.text, piece.finish, _logprobs(member, piece.tokens, 0))
+        _choice(index, _echo(member, asked, ask) + piece.text, piece.finish, _logprobs(member, asked, piece.tokens, 0))
         for index, (ask, piece) in enumerate(zip(asks, pieces, strict=True))
     ]
     counted = usage(read, sum(piece.count for piece in pieces))
@@ -57,7 +57,7 @@ async def _stream(
     before = [_echo(member, asked, ask) for ask in asks]
     with speaking(member, asks, asked.stop, metrics) as answers:
         async for index, piece in answers.pieces():
-            logprobs = _logprobs(member, piece.tokens, offsets[index])
+            logprobs = _logprobs(member, asked, piece.tokens, offsets[index])
             choice = _choice(index, before[index] + piece.text, piece.finish, logprobs)
             yield event(envelope | {"choices": [choice]})
             before[index], said = "", said + piece.count
@@ -81,17 +81,22 @@ def _choice(index: int, text: str, finish: str | None, logprobs: dict[str, Any] 
     return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": finish}
 
 
-def _logprobs(member: Served, tokens: Sequence[Token], offset: int) -> dict[str, Any] | None:
+def _logprobs(member: Served, asked: CompletionRequest, tokens: Sequence[Token], offset: int) -> dict[str, Any] | None:
     """As OpenAI had them; `offset` characters were said before."""
-    if not tokens or tokens[0].logprob is None:
+    if asked.logprobs is None:
         return None
     before = accumulate((len(token.text) for token in tokens), initial=offset)
     return {
         "tokens": [_named(member, token.id) for token in tokens],
         "token_logprobs": [token.logprob for token in tokens],
-        "top_logprobs": [{_named(member, other): share for other, share in token.likeliest} for token in tokens],
+        "top_logprobs": [_top(member, token) for token in tokens],
         "text_offset": list(before)[:-1],
     }
+
+
+def _top(member: Served, token: Token) -> dict[str, float | None]:
+    """The likeliest, and the one that was said."""
+    return {_named(member, other): share for other, share in ((token.id, token.logprob), *token.likeliest)}
 
 
 def _named(member: Served, token: int) -> str:

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from typing import Any, final
 
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from minikin.serve.refusal import Refusal
 
@@ -20,16 +21,28 @@ def event(value: Mapping[str, Any], name: str | None = None) -> str:
 
 async def streamed(events: AsyncGenerator[str, None]) -> StreamingResponse:
     """A stream whose first event is there already: what is refused at once is refused with its status."""
-    first = await anext(events)
-    return StreamingResponse(_guarded(first, events), media_type="text/event-stream", headers=_HEADERS)
+    return _Stream(await anext(events), events)
 
 
-async def _guarded(first: str, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
+@final
+class _Stream(StreamingResponse):
+    """Closes its events however it ends, also where it was never begun."""
+
+    def __init__(self, first: str, events: AsyncGenerator[str, None]) -> None:
+        super().__init__(_told(first, events), media_type="text/event-stream", headers=_HEADERS)
+        self._events = events
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._events.aclose()
+
+
+async def _told(first: str, events: AsyncGenerator[str, None]) -> AsyncGenerator[str, None]:
     try:
         yield first
         async for each in events:
             yield each
     except Refusal as refusal:  # the status is said already, so the reason comes as an event
         yield event(refusal.body)
-    finally:
-        await events.aclose()

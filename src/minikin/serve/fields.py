@@ -95,6 +95,7 @@ class ChatRequest(Settings):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     stream_options: StreamOptions | None = None
     response_format: ResponseFormat | None = None
+    chat_template_kwargs: dict[str, Any] | None = None  # members have one template, which takes none
     tool_choice: Literal["none", "auto"] | None = None
 
 
@@ -108,6 +109,8 @@ class CompletionRequest(Settings):
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
     logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
     echo: bool | None = None
+    best_of: Annotated[int, Field(ge=1, le=1)] | None = None  # all that are written are told
+    suffix: Literal[""] | None = None
     stream_options: StreamOptions | None = None
 
 

@@ -55,7 +55,7 @@ class Guard:
         if self._key is None or scope["path"] in _OPEN:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._key.encode()):
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip(" \t").encode("latin-1"), self._key.encode()):
             return None
         return Refusal(
             401, "a key is needed: Authorization: Bearer KEY", kind="authentication_error", code="invalid_api_key"

@@ -42,9 +42,12 @@ class Metrics:
             registry=self._registry,
         )
 
-    def begun(self, member: str, prompt: int) -> "Watch":
-        """One more answer."""
-        self._tokens.labels(member, "prompt").inc(prompt)
+    def read(self, member: str, tokens: int) -> None:
+        """So many tokens of prompts."""
+        self._tokens.labels(member, "prompt").inc(tokens)
+
+    def watch(self, member: str) -> "Watch":
+        """One more answer, from now on."""
         return Watch(
             told=self._tokens.labels(member, "answer").inc,
             first=self._first.labels(member).observe,
@@ -74,7 +77,7 @@ class Watch:
         self._told(tokens)
 
     def ended(self) -> None:
-        """No more come."""
+        """It is whole; one that is left before is none."""
         self._whole(time.monotonic() - self._since)
 
 

@@ -20,7 +20,8 @@ from minikin.serve.routes import application
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _RECEIPT, _TAKEN = 8.0, 10.0  # seconds that a request may take to arrive, and an answer to be taken
 _MOST_CONNECTIONS, _FILES, _BACKLOG = 4000, 8192, 2048
-_LAST_WORDS = 30  # seconds that running answers have to end when the server is asked to
+# seconds that running answers have to end when the server is asked to, and that it takes to tell those that have not
+_LAST_WORDS, _PARTING = 30, 5
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -34,7 +35,7 @@ def bound(host: str, port: int) -> socket.socket:
             listening.listen(_BACKLOG)  # now, or another process might while members are read
             stack.pop_all()
             return listening
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise EngineError(f"{host}:{port}: cannot be listened on ({reason}); choose another: --port") from error
 
@@ -58,21 +59,30 @@ def serve(
         backlog=_BACKLOG,
         limit_concurrency=_MOST_CONNECTIONS,
         h11_max_incomplete_event_size=LARGEST_HEAD,
-        timeout_graceful_shutdown=_LAST_WORDS,
+        timeout_graceful_shutdown=_LAST_WORDS + _PARTING,
     )
     server = _Announced(config)
-    server.ready = ready
+    server.ready, server.house = ready, house
     server.run(sockets=[listening])
 
 
 class _Announced(uvicorn.Server):
-    """Tells when it listens."""
+    """Tells when it listens; in the end, breaks off with a word what would take too long."""
 
     ready: Callable[[], None]
+    house: House
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        breaking = loop.call_later(_LAST_WORDS, loop.run_in_executor, None, self.house.close)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            breaking.cancel()
 
 
 @final

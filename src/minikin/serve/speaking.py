@@ -14,7 +14,7 @@ from minikin.serve.house import Served
 from minikin.serve.metrics import Metrics, Watch
 from minikin.serve.refusal import Refusal, refused, unavailable
 
-LONGEST = 600.0  # seconds that an answer may take
+LONGEST = 600.0  # seconds that a request may take, from its coming to its last word
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,10 @@ class Speaking:
     """The asks of one request that are being answered; raises Refusal if one of them is refused."""
 
     def __init__(self, member: Served, asks: Sequence[Ask], stops: Sequence[str], metrics: Metrics) -> None:
+        room = member.engine.room
+        if len(asks) > room:
+            said = f"{len(asks)} answers are asked for at once, and there is room for {room}; ask for fewer"
+            raise Refusal(400, said, param="n")
         loop = asyncio.get_running_loop()
         self._heard, self._deadline = asyncio.Queue[tuple[int, Token | Ended]](), loop.time() + LONGEST
         self._answers = list[_Answer]()
@@ -45,6 +49,7 @@ class Speaking:
                 self._answers.append(_answer(member, ask, Stops(stops), partial(hear, index), metrics))
                 begun.callback(self._answers[-1].leave)
             begun.pop_all()
+        metrics.read(member.name, sum(len(ask.prompt) for ask in asks))
 
     def leave(self) -> None:
         """However they ended, leave the engine free."""
@@ -94,12 +99,16 @@ class _Answer:
     def next(self, heard: Sequence[Token | Ended]) -> Piece:
         """What was heard, as a piece; raises Refusal if the answer breaks off."""
         piece = _joined(heard, self._until)
-        if piece.tokens:
-            self._said += len(piece.tokens)
-            self._watch.said(len(piece.tokens))
+        said = self._said + sum(token.count for token in piece.tokens)
         if self._until.reached:
-            piece = replace(piece, finish="stop", count=self._said)
+            piece = replace(piece, finish="stop", count=said)
         if piece.finish:
+            said = piece.count  # the end knows of those that were not told, too
+        if said > self._said:
+            self._watch.said(said - self._said)
+        self._said = said
+        if piece.finish:
+            self._watch.ended()
             self.leave()  # others of the same request may go on for long
         return piece
 
@@ -108,7 +117,6 @@ class _Answer:
         if not self.left:
             self.left = True
             self._ticket.cancel()
-            self._watch.ended()
 
 
 def _answer(member: Served, ask: Ask, until: Stops, listener: Listener, metrics: Metrics) -> _Answer:
@@ -116,16 +124,18 @@ def _answer(member: Served, ask: Ask, until: Stops, listener: Listener, metrics:
         ticket = member.engine.ask(ask, listener)
     except (AskError, BusyError, EngineError) as error:
         raise refused(error) from error
-    return _Answer(ticket, metrics.begun(member.name, len(ask.prompt)), until)
+    return _Answer(ticket, metrics.watch(member.name), until)
 
 
 async def _all(heard: asyncio.Queue[tuple[int, Token | Ended]], deadline: float) -> list[tuple[int, Token | Ended]]:
-    """What has been said, at least one thing; raises Refusal if nothing comes until the deadline."""
+    """What has been said, at least one thing; raises Refusal once the deadline is over."""
     try:
         async with asyncio.timeout_at(deadline):
+            await asyncio.sleep(0)  # where what was heard is always more, the deadline is looked at all the same
             found = [await heard.get()]
     except TimeoutError as error:
-        raise Refusal(503, f"the answer took longer than {LONGEST:.0f} s", kind="server_error") from error
+        said = f"the request took longer than {LONGEST:.0f} s, waiting included"
+        raise Refusal(504, said, kind="server_error") from error
     while not heard.empty():
         found.append(heard.get_nowait())
     return found

@@ -46,7 +46,12 @@ async function findMembers() {
     $("state").textContent = "This server wants a key: enter it under Settings.";
     return;
   }
-  members = (await reply.json()).data.map((each) => each.id);
+  const told = await reply.json();
+  if (!reply.ok) {
+    $("state").textContent = told.error.message;
+    return;
+  }
+  members = told.data.map((each) => each.id);
   $("member").replaceChildren(...members.map((name) => new Option(name, name)));
   if (members.length > 1) $("member").add(new Option("all, side by side", ALL));
   recall();
