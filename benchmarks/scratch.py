@@ -28,6 +28,8 @@ def from_scratch(recipe: Recipe) -> Recipe:
     for name, member in recipe.member.items():
         if member.distill is None:
             continue
+        if member.distill.shares:
+            raise SystemExit(f"member.{name}.distill.shares: from scratch, rows are by the data's shares; leave it out")
         config = plan(recipe)[name].config
         given = dict(recipe.member[recipe.first].shape or {})
         training = {field: fields["member"][name]["distill"][field] for field in type(_training(recipe)).model_fields}

@@ -137,10 +137,10 @@ class Corpora(Strict):
         default=20_000_000,
         description="Characters of training texts that the tokenizer sees at most, by the tasks' shares.",
     )
-    translation: Data | None = None
-    summarization: Data | None = None
-    dialogue: Data | None = None
-    text: Data | None = None
+    translation: Data | None = Field(default=None, description="Pairs of texts; at least one of the tasks is given.")
+    summarization: Data | None = Field(default=None, description="Documents and their summaries.")
+    dialogue: Data | None = Field(default=None, description="Conversations.")
+    text: Data | None = Field(default=None, description="Plain text; it is learned from, not examined on.")
 
     @model_validator(mode="after")
     def _fields_are_ours(self) -> "Corpora":

@@ -64,8 +64,8 @@ class Distillation(Optimization):
     )
     shares: dict[Task, Annotated[float, Field(gt=0)]] = Field(
         default={},
-        description="Shares of tasks in all that this member learns from, where they are to be others than the data's: "
-        "`{translation = 9}`.",
+        description="Shares of tasks in all that this member learns from, `{translation = 9}` for example, in place of "
+        "those in data.TASK.share; tasks that are not named keep theirs.",
     )
     importance_samples: Count = Field(default=1024, description="Rows on which the cut's importance is measured.")
 

@@ -139,7 +139,7 @@ class Measure(Strict):
     max_new_tokens: Count = Field(default=64, le=MAX_POSITIONS // 2, description="Longest answer.")
     resamples: Count = Field(default=1000, description="Bootstrap resamples of every interval.")
     batch: Count = Field(default=64, description="Prompts decoded together.")
-    decoding: Decodings = Decodings()
+    decoding: Decodings = Field(default=Decodings(), description="How answers are written, by task.")
 
     def decoding_of(self, task: str) -> Decoding:
         """How answers of a task are written; plain text has none."""
@@ -162,16 +162,16 @@ class Recipe(Strict):
         default="auto", description="Whether training passes are compiled; auto does on CUDA, where it gains."
     )
     checkpoint_seconds: float = Field(default=60.0, ge=0, description="Save a training's state this often.")
-    data: Corpora
+    data: Corpora = Field(description="What is learned from, and examined on.")
     tokenizer: Vocabulary | None = Field(default=None, description="A checkpoint's own, if the first member is one.")
     member: dict[str, Member] = Field(min_length=1, description="Members by name, parents before children.")
     quantize: dict[Kind, Quantization] = Field(
         default={"q8_0": Quantization(), "q4_0": Quantization()},
         description="Kinds of GGUF files that every member is made and examined in; `quantize = {}` for none.",
     )
-    measure: Measure = Measure()
-    hardware: Hardware = Hardware()
-    card: Card = Card()
+    measure: Measure = Field(default=Measure(), description="How members are examined.")
+    hardware: Hardware = Field(default=Hardware(), description="What a plan's training time is estimated for.")
+    card: Card = Field(default=Card(), description="What model cards say beside what is known.")
 
     @property
     def vocabulary(self) -> Vocabulary:

@@ -87,13 +87,18 @@ def _name(annotation: Any) -> str:
     if get_args(annotation):
         origin = getattr(annotation, "__origin__", annotation)
         if origin is list:
-            return f"list of {_name(get_args(annotation)[0])}"
-        if origin is dict and get_args(annotation)[1] is str:
-            return "table"
-        return "tables" if origin is dict else _name(get_args(annotation)[0])
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            named = _name(get_args(annotation)[0])
+            return f"list of {named}s" if named == "table" else f"list of {named}"
+        if origin is dict:
+            return "tables" if _is_table(get_args(annotation)[1]) else "table"
+        return _name(get_args(annotation)[0])
+    if _is_table(annotation):
         return "table"
     return {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}[annotation.__name__]
+
+
+def _is_table(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _default(field: FieldInfo) -> str:
