@@ -17,8 +17,8 @@ from minikin.family.build import build
 from minikin.model.checkpoint import in_memory, load, placed, save
 from minikin.model.compiled import CompiledPass
 from minikin.model.decoding import Decoding, decode
-from minikin.model.embed import reply_likeness
-from minikin.model.generate import generate, reply_log_probabilities
+from minikin.model.embed import embedded, likeness, replies
+from minikin.model.generate import generate, read, reply_log_probabilities
 from minikin.shrink.choose import choose
 from minikin.shrink.cut import cut
 from minikin.shrink.importance import importance
@@ -125,7 +125,11 @@ def test_choices_among_replies_are_the_cpus():
         reply_log_probabilities(there, PROMPTS[0], said), reply_log_probabilities(here, PROMPTS[0], said), strict=True
     ):
         close(one, other)
-    close(reply_likeness(there, PROMPTS, [2, 6], said), reply_likeness(here, PROMPTS, [2, 6], said))
+    rows = replies([2, 6], said)
+    one, other = (
+        likeness(read(decoder, PROMPTS).hidden, embedded(decoder, rows.to(decoder.device))) for decoder in (there, here)
+    )
+    close(one, other)
 
 
 def trained(folder, device, steps=4, dtype=torch.float32, dropout=0.0):

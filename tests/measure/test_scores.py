@@ -13,6 +13,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from minikin.measure import select as select_module
 from minikin.measure.examine import examine
 from minikin.measure.limits import limits
 from minikin.measure.metrics import chance, metrics_of, reply_f1, scored
@@ -28,7 +29,8 @@ from minikin.measure.retention import (
 from minikin.measure.select import by_likelihood, by_likeness
 from minikin.measure.tasks import questions, selections
 from minikin.model.decoding import Decoding
-from minikin.text.chat import encode_prompt
+from minikin.model.generate import reply_log_probabilities
+from minikin.text.chat import encode_prompt, encode_reply
 from minikin.text.records import Dialogue, Selection, Translation, Turn
 from minikin.text.village import village
 
@@ -271,6 +273,23 @@ def test_a_choice_does_not_depend_on_what_is_asked_beside_it(select):
     alone = [select(decoder, tokens, [one], [prompt])[0] for one, prompt in zip(asked, prompts, strict=True)]
     assert together == alone
     assert len(set(together)) > 1
+
+
+def test_among_the_nearest_replies_what_they_gain_by_the_conversation_counts(monkeypatch):
+    decoder, tokens = decoder_of(replace(TINY, vocab_size=420)), tokenizer(420)
+    candidates = tuple(f"say {n} and {n * n}" for n in range(9))
+    context = (Turn(role="a", text="say it"),)
+    (asked,) = questions([Selection(context=context, role="b", candidates=candidates, answer=0)], 0)
+    prompt, opening = encode_prompt(tokens, asked.prompt), encode_prompt(tokens, ())
+    said = [encode_reply(tokens, text) for text in candidates]
+    after, anyway = (reply_log_probabilities(decoder, start, said)[0] for start in (prompt, opening))
+    gains = (after - anyway).tolist()
+    near = torch.tensor([[float(n in (1, 3, 4, 7, 8)) for n in range(9)]])
+    monkeypatch.setattr(select_module, "likeness", lambda *_: near)
+    monkeypatch.setattr(select_module, "_GAIN", 1e-4)  # no gain is as much as being near
+    assert by_likeness(decoder, tokens, [asked], [prompt]) == [max((1, 3, 4, 7, 8), key=gains.__getitem__)]
+    monkeypatch.setattr(select_module, "likeness", lambda *_: -near)
+    assert by_likeness(decoder, tokens, [asked], [prompt]) == [max((0, 2, 5, 6), key=gains.__getitem__)]
 
 
 def test_what_needs_no_skill_is_anothers_answer_or_a_documents_first_words():

@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from minikin.base.device import CPU
 from minikin.model.cache import Cache
 from minikin.model.checkpoint import save
-from minikin.model.generate import generate, last, reply_log_probabilities
+from minikin.model.generate import generate, last, log_probabilities_after, read, reply_log_probabilities
 from minikin.model.norm import normalized
 from minikin.model.tables import mixed
 
@@ -123,6 +123,15 @@ def test_log_probabilities_of_replies_are_those_of_whole_texts():
         scores = torch.log_softmax(decoder.logits(hidden), -1)[0]
         expected = sum(scores[len(prompt) - 1 + at, token].item() for at, token in enumerate(reply))
         assert math.isclose(total, expected, abs_tol=1e-4)
+
+
+def test_replies_to_several_prompts_are_as_likely_as_to_each_alone():
+    decoder = decoder_of()
+    prompts, replies = [[2, 9, 8], [2, 7], [2, 5, 6, 7, 8, 9, 10, 11, 12, 13]], [[40, 41], [50, 51, 52], [60], [61, 62]]
+    owners = [2, 0, 0, 1]
+    together, _ = log_probabilities_after(decoder, read(decoder, prompts), owners, replies)
+    alone = [reply_log_probabilities(decoder, prompts[at], [said])[0] for at, said in zip(owners, replies, strict=True)]
+    torch.testing.assert_close(together, torch.cat(alone))
 
 
 def test_the_hand_written_gradient_is_right():

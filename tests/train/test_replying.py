@@ -5,7 +5,8 @@ import torch
 from fakes import decoder_of, documents
 from torch.nn import functional
 
-from minikin.model.embed import SHARPNESS, embedded, likeness, replies, reply_likeness
+from minikin.model.embed import SHARPNESS, embedded, likeness, replies
+from minikin.model.generate import read
 from minikin.text.batches import Batch
 from minikin.train.objective import Distill, NextToken, counted_positions
 from minikin.train.replying import Replying, disagreement, exchange, mistaken, scores
@@ -83,7 +84,8 @@ def test_training_and_measuring_score_alike():
     # each conversation is its document up to where the reply begins
     prompts = [rows.tokens[0, :5].tolist(), rows.tokens[1, 12:16].tolist()]
     said = [rows.targets[0, 4:7].tolist(), rows.targets[1, 15:17].tolist()]
-    torch.testing.assert_close(reply_likeness(decoder, prompts, OPENING, said), trained)
+    measured = likeness(read(decoder, prompts).hidden, embedded(decoder, replies(OPENING, said)))
+    torch.testing.assert_close(measured, trained)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5])

@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from minikin.base.shapes import Documents, Hidden, Positions, Tokens
 from minikin.model.decoder import Decoder
-from minikin.model.generate import last, padded
 
 SHARPNESS = 20.0  # one over the temperature of a softmax over cosines
 LONGEST_REPLY = 48  # tokens of a reply that are read
@@ -74,13 +73,3 @@ def likeness(conversations: Hidden, replied: Hidden) -> Tensor:
     one, other = (functional.normalize(vectors.float(), dim=-1) for vectors in (conversations, replied))
     with torch.autocast(one.device.type, enabled=False):
         return SHARPNESS * one @ other.T
-
-
-@torch.inference_mode()
-def reply_likeness(
-    decoder: Decoder, prompts: Sequence[Sequence[int]], opening: Sequence[int], said: Sequence[Sequence[int]]
-) -> Tensor:
-    """How like each of all replies is to each conversation, [prompts, replies]."""
-    start = padded(prompts, decoder.config.pad_token_id, decoder.device)
-    conversations = decoder(start.tokens, start.positions, start.documents, None, last)
-    return likeness(conversations, embedded(decoder, replies(opening, said).to(decoder.device)))

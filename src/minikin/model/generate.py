@@ -97,24 +97,45 @@ def stream(
         positions = positions + 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """Prompts that have been read: what is remembered, their last hidden states [prompts, hidden], and lengths."""
+
+    cache: Cache
+    hidden: Tensor
+    lengths: Tensor
+
+
 @torch.inference_mode()
-def reply_log_probabilities(
-    decoder: Decoder, prompt: Sequence[int], replies: Sequence[Sequence[int]]
+def read(decoder: Decoder, prompts: Sequence[Sequence[int]]) -> Read:
+    """Read prompts side by side."""
+    start = padded(prompts, decoder.config.pad_token_id, decoder.device)
+    cache = Cache.empty(decoder.config, len(prompts), decoder.device)
+    hidden = decoder(start.tokens, start.positions, start.documents, cache, last)
+    return Read(cache=cache, hidden=hidden, lengths=start.positions[:, -1] + 1)
+
+
+@torch.inference_mode()
+def log_probabilities_after(
+    decoder: Decoder, read: Read, owners: Sequence[int], replies: Sequence[Sequence[int]]
 ) -> tuple[Tensor, Tensor]:
-    """Sum of log p of each reply after one prompt, and how many tokens it has; the prompt is computed once."""
-    device = decoder.device
-    start = padded([prompt], decoder.config.pad_token_id, device)
-    cache = Cache.empty(decoder.config, 1, device)
-    first = decoder(start.tokens, start.positions, start.documents, cache, last)[:, None]
-    cache = cache.reordered(torch.zeros(len(replies), dtype=torch.int64, device=device))
-    width = max(map(len, replies))
+    """Sum of log p of each reply after the prompt that `owners` says, and how many tokens it has."""
+    device, width = decoder.device, max(map(len, replies))
+    rows = torch.tensor(owners, device=device)
+    cache, first = read.cache.reordered(rows), read.hidden[rows][:, None]
     lengths = torch.tensor([len(reply) for reply in replies], device=device)
     filled = [[*reply, *[decoder.config.pad_token_id] * (width - len(reply))] for reply in replies]
     tokens, places = torch.tensor(filled, device=device), torch.arange(width, device=device)
     inside = places < lengths[:, None]
-    positions = (len(prompt) + places).expand_as(tokens)
+    positions = read.lengths[rows][:, None] + places
     # padding on the right is later than everything that counts: no reply sees it
-    hidden = decoder(tokens[:, :-1], positions[:, :-1], torch.zeros_like(tokens[:, :-1]), cache)
-    before = torch.cat((first.expand(len(replies), -1, -1), hidden), 1)
-    scores = torch.log_softmax(decoder.logits(before).float(), -1).gather(-1, tokens[..., None])[..., 0]
-    return (scores * inside).sum(-1), lengths
+    hidden = decoder(tokens, positions, torch.zeros_like(tokens), cache)[:, :-1]
+    scores = torch.log_softmax(decoder.logits(torch.cat((first, hidden), 1)).float(), -1)
+    return (scores.gather(-1, tokens[..., None])[..., 0] * inside).sum(-1), lengths
+
+
+def reply_log_probabilities(
+    decoder: Decoder, prompt: Sequence[int], replies: Sequence[Sequence[int]]
+) -> tuple[Tensor, Tensor]:
+    """Sum of log p of each reply after one prompt, and how many tokens it has; the prompt is computed once."""
+    return log_probabilities_after(decoder, read(decoder, [prompt]), [0] * len(replies), replies)
