@@ -49,3 +49,7 @@ def test_two_phases_are_counted_together(tmp_path):
 def test_what_was_not_trained_has_neither(tmp_path):
     found = told(tmp_path, tokens=0, training_flops=0, seconds=0.0, device="abacus")
     assert (found.tokens_per_second, found.mfu) == (0.0, None)
+
+
+def test_operations_are_whole_whatever_share_of_rows_were_own_answers(tmp_path):
+    assert told(tmp_path, training_flops=1230028.8).flops == 1230029

@@ -85,6 +85,12 @@ def test_every_phase_is_planned_and_counted(family):
     assert made.planned["mini"].phases == {}
 
 
+def test_the_card_tells_of_all_phases(family):
+    made, _, _ = family
+    card = (made.store.folder("nano") / "README.md").read_text()
+    assert "3,072 tokens in 6 steps, 1,024 of them its own answers and data, judged by `mini`" in card
+
+
 def test_own_answers_are_no_data_seen_again(family):
     made, _, _ = family
     data, half = (made.store.provenance(name) for name in (distilled_name("nano"), "nano"))
@@ -111,4 +117,4 @@ def test_a_changed_last_phase_leaves_what_was_distilled(family):
 
 def test_replies_are_chosen_as_they_were_learned(family):
     _, report, _ = family
-    assert report.how["hits@1"].endswith("by cosine of conversation and reply")
+    assert report.how["hits@1"].endswith("by what the conversation adds to log p")

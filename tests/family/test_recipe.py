@@ -25,6 +25,7 @@ MISTAKES = {
     "member.full.train.tokens=0": r"member\.full\.train\.tokens: found 0; input should be greater than 0",
     "member.mini.compute='3/2'": r"member\.mini\.compute: found '3/2'; input should be less than or equal to 1",
     "member.mini.parent='big'": r"member\.mini\.parent: no member 'big' comes before 'mini'; before it come: full",
+    "member.mini.distill.shares={dialogue = inf}": r"member\.mini\.distill\.shares\.dialogue: found inf; input",
     "member.mini.distill.shares={selection = 2}": r"member\.mini\.distill\.shares: no data\.selection; there is",
     "member.mini.distill.shares={poems = 2}": r"member\.mini\.distill\.shares\.poems: found 'poems'; input should be",
     "member.mini.distill.shares={dialogue = 0}": r"member\.mini\.distill\.shares\.dialogue: found 0; .*greater than 0",
@@ -210,3 +211,9 @@ def test_the_ablation_takes_the_desk_apart():
     assert apart["measure"]["decoding"] == desk["measure"]["decoding"]
     for name in ("mini", "nano"):
         assert apart["member"][f"{name}_cut"]["shape"] == desk["member"][name]["shape"]
+
+
+def test_a_change_of_one_kind_leaves_the_others():
+    changed = read_recipe(VILLAGE, ["quantize.q4_0.samples=512"]).quantize
+    assert {kind: each.samples for kind, each in changed.items()} == {"q8_0": 256, "q4_0": 512}
+    assert read_recipe(VILLAGE, ["quantize={}"]).quantize == {}

@@ -130,6 +130,18 @@ def test_whole_dialogues_of_the_hub_stand_in_for_selections(tmp_path, hub):
     assert [[type(record) for record in records] for _, records in examples_of(recipe, exam)] == [[Selection]]
 
 
+def test_a_file_of_whole_dialogues_is_known_by_its_first_record(tmp_path, hub):
+    recipe = recipe_of(SELECT, root=str(tmp_path))
+    turns = [{"role": role, "text": text} for role, text in zip("abab", "wxyz", strict=True)]
+    written(tmp_path / "talk" / "select.jsonl", {"turns": turns}, {"turns": turns[1:]})
+    [exam] = own_exams(recipe)
+    assert [[type(record) for record in records] for _, records in examples_of(recipe, exam)] == [
+        [Dialogue],
+        [Dialogue],
+    ]
+    assert not hub
+
+
 def test_a_file_may_have_names_of_its_own(tmp_path):
     path = written(tmp_path / "a.jsonl", {"dialogue": "a", "gist": "b"})
     source = f"{{source = '{path}', fields = {{document = 'dialogue', summary = 'gist'}}}}"

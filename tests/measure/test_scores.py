@@ -26,7 +26,7 @@ from minikin.measure.retention import (
     score_interval,
     verdict,
 )
-from minikin.measure.select import by_likelihood, by_likeness
+from minikin.measure.select import by_likelihood, by_likeness, by_likeness_and_gain
 from minikin.measure.tasks import questions, selections
 from minikin.model.decoding import Decoding
 from minikin.model.generate import reply_log_probabilities
@@ -260,7 +260,7 @@ def test_limits_divide_all_answers_by_length_and_rarity():
     assert len([bucket for bucket in found if bucket.by == "rarity"]) == 1
 
 
-@pytest.mark.parametrize("select", [by_likelihood, by_likeness])
+@pytest.mark.parametrize("select", [by_likelihood, by_likeness, by_likeness_and_gain])
 def test_a_choice_does_not_depend_on_what_is_asked_beside_it(select):
     decoder, tokens = decoder_of(replace(TINY, vocab_size=420)), tokenizer(420)
     dialogues = [
@@ -287,9 +287,23 @@ def test_among_the_nearest_replies_what_they_gain_by_the_conversation_counts(mon
     near = torch.tensor([[float(n in (1, 3, 4, 7, 8)) for n in range(9)]])
     monkeypatch.setattr(select_module, "likeness", lambda *_: near)
     monkeypatch.setattr(select_module, "_GAIN", 1e-4)  # no gain is as much as being near
-    assert by_likeness(decoder, tokens, [asked], [prompt]) == [max((1, 3, 4, 7, 8), key=gains.__getitem__)]
+    assert by_likeness_and_gain(decoder, tokens, [asked], [prompt]) == [max((1, 3, 4, 7, 8), key=gains.__getitem__)]
     monkeypatch.setattr(select_module, "likeness", lambda *_: -near)
-    assert by_likeness(decoder, tokens, [asked], [prompt]) == [max((0, 2, 5, 6), key=gains.__getitem__)]
+    assert by_likeness_and_gain(decoder, tokens, [asked], [prompt]) == [max((0, 2, 5, 6), key=gains.__getitem__)]
+
+
+def test_replies_that_stand_often_are_looked_at_once(monkeypatch):
+    monkeypatch.setattr(select_module, "_GAIN", 10.0)
+    decoder, tokens = decoder_of(replace(TINY, vocab_size=420)), tokenizer(420)
+
+    def chosen(candidates):
+        context = (Turn(role="a", text="say it"),)
+        (asked,) = questions([Selection(context=context, role="b", candidates=candidates, answer=0)], 0)
+        (place,) = by_likeness_and_gain(decoder, tokens, [asked], [encode_prompt(tokens, asked.prompt)])
+        return candidates[place]
+
+    said = tuple(f"say {number} and {number * number}" for number in range(5))
+    assert [chosen((*said, *[each] * 5)) for each in said] == [chosen(said)] * 5
 
 
 def test_what_needs_no_skill_is_anothers_answer_or_a_documents_first_words():
@@ -306,3 +320,29 @@ def test_what_needs_no_skill_is_anothers_answer_or_a_documents_first_words():
     assert chance(f1, [answer("a", "x"), answer("a", "y")]) == 1
     leading = [answer("", f"sun{n} moon{n}", f"sun{n} moon{n} and much more", "summarization") for n in range(3)]
     assert chance(rouge, leading) == 100
+
+
+def test_chance_is_a_mean_over_groups_as_the_score_is():
+    def told(group, candidates):
+        return Answer(
+            task="dialogue",
+            example=0,
+            group=group,
+            source="",
+            output="",
+            references=("x",),
+            candidates=candidates,
+            hit=True,
+        )
+
+    hits = metrics_of("dialogue")[0]
+    assert chance(hits, [told("a", 20)] * 9 + [told("b", 2)]) == pytest.approx((5 + 50) / 2)
+
+
+def test_who_is_alone_in_a_group_is_not_answered_by_itself():
+    def told(group, text):
+        return Answer(task="translation", example=0, group=group, source="", output="", references=(text,))
+
+    bleu = metrics_of("translation")[0]
+    pair = [told("en-de", "Der Mann geht in den Wald."), told("en-de", "Die Frau kauft einen roten Apfel.")]
+    assert chance(bleu, [*pair, told("en-fr", "Un homme va dans la forêt.")]) < 50

@@ -13,7 +13,7 @@ from minikin.family.recipe import Kind, Recipe
 from minikin.family.site import Site, answers_key, quantized_name
 from minikin.measure.examine import examine
 from minikin.measure.records import Answer
-from minikin.measure.select import Select, by_likelihood, by_likeness
+from minikin.measure.select import Select, by_likelihood, by_likeness_and_gain
 from minikin.measure.tasks import Question, questions, selections, with_complexity
 from minikin.model.checkpoint import load, placed
 from minikin.text.records import Dialogue, Record
@@ -74,7 +74,7 @@ def test_questions(recipe: Recipe, exams: Iterable[Exam]) -> Iterator[tuple[Exam
 
 def selector(recipe: Recipe) -> Select:
     """How members choose among replies: as they learned it."""
-    return by_likeness if recipe.data.replies_told_apart else by_likelihood
+    return by_likeness_and_gain if recipe.data.replies_told_apart else by_likelihood
 
 
 def questions_of(examples: Sequence[list[Record]], origins: Sequence[str], seed: int, first: int = 0) -> list[Question]:

@@ -83,6 +83,11 @@ def evaluate_on(recipe: Recipe, root: Path, data: Sequence[Path], out: Path, log
     own = _site(recipe, root, log)
     few_bits = (quantized_name(name, kind) for name, kind in product(recipe.member, recipe.quantize))
     members = {name: own.store.provenance(name)["key"] for name in (*recipe.member, *few_bits)}
+    for name, kind in product(recipe.member, recipe.quantize):
+        if own.store.provenance(quantized_name(name, kind))["of"] != members[name]:
+            raise CheckpointError(
+                f"{root / quantized_name(name, kind)}: is of an earlier {name}; run minikin build first"
+            )
     exams = brought_exams(recipe, data, log)
     site = replace(own, brought=Brought(exams=exams, store=Store(out), members=members))
     with site.results.locked():

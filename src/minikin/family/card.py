@@ -123,7 +123,11 @@ def _told_lineage(site: Site, facts: dict[str, Any]) -> str:
     begun = f"Taken from `{facts['origin']}`" if facts["origin"] else begun
     if facts["teacher"]:
         begun += f" and distilled from `{facts['teacher']}`"
-    learned = f", {facts['tokens']:,} tokens in {facts['steps']:,} steps" if facts["tokens"] else ", as it was"
+    phases = [facts["before"], facts] if "before" in facts else [facts]
+    tokens, steps = (sum(phase[told] for phase in phases) for told in ("tokens", "steps"))
+    learned = f", {tokens:,} tokens in {steps:,} steps" if tokens else ", as it was"
+    if "corrector" in facts:
+        learned += f", {facts['tokens']:,} of them its own answers and data, judged by `{facts['corrector']}`"
     sources = (
         f"- {task}: {', '.join(weighed.source for weighed in data.train)}"
         for task, data in site.recipe.data.tasks.items()

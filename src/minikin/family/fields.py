@@ -12,7 +12,7 @@ MAX_POSITIONS = 2048  # the context of every member, in tokens
 class Strict(BaseModel):
     """A table of a recipe: every field known, every value of its type, nothing changed later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def _ratio(value: Any) -> Any:

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from minikin.base.seeds import numpy_generator, seed_for, torch_generator
-from minikin.family.answering import questions_of, selector
+from minikin.family.answering import questions_of
 from minikin.family.learning import Optimization
 from minikin.family.recipe import Recipe
 from minikin.family.site import Site
@@ -20,6 +20,7 @@ from minikin.family.supply import watched_records
 from minikin.measure.examine import examine
 from minikin.measure.metrics import metrics_of, scored
 from minikin.measure.records import Answer
+from minikin.measure.select import by_likelihood, by_likeness
 from minikin.measure.tasks import Question
 from minikin.model.decoder import Decoder
 from minikin.model.decoding import Decoding
@@ -103,7 +104,7 @@ def task_score(site: Site) -> Callable[[Decoder], float]:
                 decoding=Decoding(max_new_tokens=_LONGEST_ANSWER),
                 generator=torch_generator(recipe.seed, "watched"),
                 batch=_TOGETHER,
-                select=selector(recipe),
+                select=by_likeness if recipe.data.replies_told_apart else by_likelihood,
                 watch=lambda _: None,
             )
             for asked in by_task

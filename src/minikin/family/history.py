@@ -22,7 +22,7 @@ def training(site: Site, name: str) -> Training:
     on_gpu = bool(tokens) and all(phase.get("device") for phase in phases)
     return Training(
         tokens=tokens,
-        flops=flops,
+        flops=round(flops),
         seconds=seconds,
         tokens_per_second=round(tokens / seconds, 1) if seconds else 0.0,
         mfu=flops / seconds / site.recipe.hardware.flops_per_second if on_gpu and seconds else None,

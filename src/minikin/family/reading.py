@@ -56,6 +56,8 @@ def _override(fields: dict[str, Any], override: str) -> None:
         value = text
     *parents, last = path.split(".")
     _known_member(fields, parents, override)
+    if parents[:1] == ["quantize"]:  # a change of one kind leaves the others that there are by themselves
+        fields.setdefault("quantize", {kind: {} for kind in Recipe.model_fields["quantize"].default})
     for name in parents:
         fields = fields.setdefault(name, {})
         if not isinstance(fields, dict):

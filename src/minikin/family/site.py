@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
 
@@ -128,7 +129,7 @@ def distilled_key(site: Site, name: str) -> str:
     }
     told = {
         "shape": asdict(site.planned[name].config),
-        "training": member.model_dump(mode="json", include={"train", "distill", "parent"}),
+        "training": _training(member),
         "proportions": proportions,
         "rows": (recipe.data.sequence_length, recipe.data.prompt_weight),
         "precision": recipe.precision,
@@ -190,6 +191,13 @@ def written_name(site: Site, name: str) -> str:
     key, members = written_key(site, name), site.recipe.member
     learners = (other for other, member in members.items() if member.distill and member.distill.teacher_answers.any)
     return f"written/{next(other for other in learners if written_key(site, other) == key)}"
+
+
+def _training(member: Member) -> dict[str, Any]:
+    told = member.model_dump(mode="json", include={"train", "distill", "parent"})
+    if member.distill and not member.distill.shares:  # members that were trained before there were any stay as they are
+        del told["distill"]["shares"]
+    return told
 
 
 def _above(member: Member) -> list[str]:

@@ -31,7 +31,7 @@ class Store:
     def holds(self, name: str, key: str) -> bool:
         """Whether the artifact with this key is complete."""
         path = self.folder(name) / PROVENANCE
-        return path.is_file() and read_json(path)["key"] == key
+        return path.is_file() and read_json(path).get("key") == key  # what has random weights has none
 
     def provenance(self, name: str) -> dict[str, Any]:
         """What an artifact was made from; raises CheckpointError if there is none."""

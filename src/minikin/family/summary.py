@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from minikin.base.device import describe
 from minikin.base.files import digest, read_json
@@ -37,6 +38,9 @@ from minikin.text.overlap import Overlap
 
 Scores = dict[str, dict[str, Interval]]
 
+_OF_A_MACHINE: Any = {"threads": True, "device": True, "compile": True, "checkpoint_seconds": True, "data": {"root"}}
+_BY_VECTORS = ", by cosine of conversation and reply, and for the nearest by what the conversation adds to log p"
+
 
 def summarize(site: Site, overlap: dict[str, Overlap], told: dict[str, str]) -> FamilyReport:
     """Score every member, compare it with the first, and measure what it costs; `told` is added to how it was done."""
@@ -47,7 +51,7 @@ def summarize(site: Site, overlap: dict[str, Overlap], told: dict[str, str]) -> 
     members = {name: _member(site, name, answers, too_close, machine.threads) for name in site.recipe.member}
     return FamilyReport(
         recipe=site.recipe.name,
-        recipe_digest=digest(site.recipe.model_dump_json()),
+        recipe_digest=digest(site.recipe.model_dump_json(exclude=_OF_A_MACHINE)),
         machine=asdict(machine),
         how=_how(site, first) | _utilisation(site, members) | told,
         chance=levels,
@@ -175,7 +179,7 @@ def _how(site: Site, answers: Answers) -> dict[str, str]:
     )
     if "hits@1" in found:
         by_vectors = site.recipe.data.replies_told_apart
-        found["hits@1"] += ", by cosine of conversation and reply" if by_vectors else ", by log-probability a token"
+        found["hits@1"] += _BY_VECTORS if by_vectors else ", by log-probability a token"
     found["no skill"] = (
         "hits@1: guessing; else another example's reference as the answer, or, of summaries, if that scores more, "
         "the document's first words, as many as references have on average"

@@ -15,7 +15,7 @@ from minikin.family.recipe import Recipe
 from minikin.text.hub import fetched
 from minikin.text.mapping import OURS, Naming, Task
 from minikin.text.records import Dialogue, Record, Translation
-from minikin.text.sources import present, read
+from minikin.text.sources import present, read, rows
 from minikin.text.views import reversed_direction, up_to_drawn_turns, views_of_others
 from minikin.text.village import village
 
@@ -55,14 +55,13 @@ def records_of(recipe: Recipe, source: NamedSource, task: Task, split: Split) ->
     if source.is_village:
         return village(task, int(source.source.removeprefix("village:")), split=split, seed=recipe.seed)
     path = _file(recipe, source)
-    if path is not None and source.hub:
-        return read(path, task)
     paths = _dataset(recipe, source, split) if path is None else [path]
+    naming = OURS if path is not None and source.hub else _naming(source)
     # of records that are whole dialogues, responses are selected among drawn turns
-    if task == "selection" and any(field.startswith("turns") for field in source.fields):
-        dialogues = cast(Iterator[Dialogue], _read(paths, "dialogue", _naming(source)))
+    if task == "selection" and _whole(paths[0], naming):
+        dialogues = cast(Iterator[Dialogue], _read(paths, "dialogue", naming))
         return up_to_drawn_turns(dialogues, Random(seed_for(recipe.seed, "turns", source.source)))
-    return _read(paths, task, _naming(source))
+    return _read(paths, task, naming)
 
 
 def directed(records: Iterable[Record], data: Data) -> Iterator[Record]:
@@ -121,6 +120,14 @@ def _dataset(recipe: Recipe, source: NamedSource, split: Split) -> list[Path]:
         if source.hub is None:
             raise
         raise DataError(f"{recipe.data.folder / source.source}: no such file, and {error}; {_ADVICE}") from error
+
+
+def _whole(path: Path, naming: Naming) -> bool:
+    """Whether a file's records are whole dialogues, by what fields are named, or by the first record."""
+    if naming.places:
+        return any(field.startswith("turns") for field in naming.places)
+    _, first = next(rows(path))
+    return isinstance(first, dict) and "turns" in first and "context" not in first
 
 
 def _read(paths: Iterable[Path], task: Task, naming: Naming) -> Iterator[Record]:

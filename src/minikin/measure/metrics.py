@@ -63,7 +63,10 @@ def chance(metric: Metric, answers: Sequence[Answer]) -> float:
     if that is more, that of the document's first words, as many as a reference has on average ("lead").
     """
     if metric.guessed:
-        return metric.guessed(answers)
+        groups = dict.fromkeys(answer.group for answer in answers)
+        return float(
+            numpy.mean([metric.guessed([each for each in answers if each.group == group]) for group in groups])
+        )
     unskilled = [_anothers(answers), *([_leads(answers)] if metric.task == "summarization" else [])]
     tables = [scored(metric, given) for given in unskilled]
     return max(_NEXT_TO_NOTHING, *(score(table.sum(0)) for table, score in tables))
@@ -107,7 +110,8 @@ def _anothers(answers: Sequence[Answer]) -> list[Answer]:
         places = [place for place, answer in enumerate(answers) if answer.group == group]
         half = len(places) // 2
         for place, other in zip(places, places[half:] + places[:half], strict=True):
-            found[place] = replace(answers[place], output=answers[other].references[0])
+            # a question that is alone in its group has no other: nothing is said
+            found[place] = replace(answers[place], output=answers[other].references[0] if half else "")
     return found
 
 
