@@ -152,7 +152,7 @@ def test_who_does_not_wait_for_a_whole_answer_frees_the_place(address):
     with socket.create_connection((name, int(port))) as raw:
         raw.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         until(lambda: running(address)["running"] == 4)
-    until(lambda: running(address)["running"] == 0, 0.5)
+    until(lambda: running(address)["running"] == 0, 1.0)
 
 
 def test_a_full_queue_says_when_to_come_again(address):
