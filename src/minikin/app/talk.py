@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from minikin.app.speakers import Speakers
+from minikin.app.speakers import Speakers, Spoken
 from minikin.base.errors import MinikinError, TooLongError
 from minikin.model.decoding import Decoding
 from minikin.text.chat import Message
@@ -94,19 +94,21 @@ class Talk:
         table, row, times = Table(expand=True), list[Text](), list[Text]()
         for name in self.speakers.names:
             table.add_column(name, ratio=1)
-            try:
-                spoken = self.speakers.speak(name, asked, self.decoding, self.seed + len(asked), lambda _: None)
-            except MinikinError as error:  # the others may answer all the same
-                row.append(Text(str(error), style="red"))
-                times.append(Text())
-                continue
-            row.append(Text(spoken.text))
-            times.append(Text(str(spoken), style="dim"))
-            if spoken.stopped:
+            spoken = self._heard(name, asked)
+            row.append(Text(spoken.text) if isinstance(spoken, Spoken) else Text(str(spoken), style="red"))
+            times.append(Text(str(spoken) if isinstance(spoken, Spoken) else "", style="dim"))
+            if isinstance(spoken, Spoken) and spoken.stopped:
                 break
         table.add_row(*row)
         table.add_row(*times)
         (Console() if sys.stdout.isatty() else Console(width=100)).print(table)
+
+    def _heard(self, name: str, asked: Sequence[Message]) -> Spoken | MinikinError:
+        """A member's whole answer, or why it has none: the others may answer all the same."""
+        try:
+            return self.speakers.speak(name, asked, self.decoding, self.seed + len(asked), lambda _: None)
+        except MinikinError as error:
+            return error
 
     def _member(self, name: str) -> None:
         if name not in self.speakers.names:

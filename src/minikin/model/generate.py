@@ -117,17 +117,17 @@ def read(decoder: Decoder, prompts: Sequence[Sequence[int]]) -> Read:
 
 @torch.inference_mode()
 def log_probabilities_after(
-    decoder: Decoder, read: Read, owners: Sequence[int], replies: Sequence[Sequence[int]]
+    decoder: Decoder, heard: Read, owners: Sequence[int], replies: Sequence[Sequence[int]]
 ) -> tuple[Tensor, Tensor]:
     """Sum of log p of each reply after the prompt that `owners` says, and how many tokens it has."""
     device, width = decoder.device, max(map(len, replies))
     rows = torch.tensor(owners, device=device)
-    cache, first = read.cache.reordered(rows), read.hidden[rows][:, None]
+    cache, first = heard.cache.reordered(rows), heard.hidden[rows][:, None]
     lengths = torch.tensor([len(reply) for reply in replies], device=device)
     filled = [[*reply, *[decoder.config.pad_token_id] * (width - len(reply))] for reply in replies]
     tokens, places = torch.tensor(filled, device=device), torch.arange(width, device=device)
     inside = places < lengths[:, None]
-    positions = read.lengths[rows][:, None] + places
+    positions = heard.lengths[rows][:, None] + places
     # padding on the right is later than everything that counts: no reply sees it
     hidden = decoder(tokens, positions, torch.zeros_like(tokens), cache)[:, :-1]
     scores = torch.log_softmax(decoder.logits(torch.cat((first, hidden), 1)).float(), -1)
