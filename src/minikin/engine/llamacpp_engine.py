@@ -6,7 +6,7 @@ It says the same as PyTorch does here with the same settings, but for rounding, 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -202,8 +202,13 @@ def _events(reply: HTTPResponse) -> Iterator[Any]:
 def _token(told: Mapping[str, Any], count: int, likeliest: int) -> Token:
     shares = next(iter(told.get("completion_probabilities", ())), {})
     best = tuple((each["id"], each["logprob"]) for each in shares.get("top_logprobs", ()))
-    said = Token(id=told["tokens"][0], text=told["content"], logprob=shares.get("logprob"), likeliest=best[:likeliest])
-    return replace(said, count=count)
+    return Token(
+        id=told["tokens"][0],
+        text=told["content"],
+        logprob=shares.get("logprob"),
+        likeliest=best[:likeliest],
+        count=count,
+    )
 
 
 def _request(ask: Ask) -> dict[str, Any]:
