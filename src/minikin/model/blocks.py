@@ -60,10 +60,10 @@ def cut_rows(documents: Documents) -> list[tuple[Tensor | None, int]]:
 def in_pieces(mask: Mask, window: int) -> tuple[Piece, ...]:
     """What a mask [rows, 1, time, time] lets be seen, at most `window` tokens back, piece by piece.
 
-    Without gradients and on a GPU, at once: there a fused kernel keeps no scores.
+    On a GPU, at once: there a fused kernel keeps no scores.
     """
     time = mask.shape[2]
-    if not torch.is_grad_enabled() or mask.device.type != "cpu":
+    if mask.device.type != "cpu" or time <= _PIECE:
         return (at_once(mask),)
     pieces = (slice(begin, min(begin + _PIECE, time)) for begin in range(0, time, _PIECE))
     return tuple(_piece(mask, queries, max(0, queries.start + 1 - window)) for queries in pieces)

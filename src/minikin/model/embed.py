@@ -40,7 +40,7 @@ class Replies:
 
 
 def replies(opening: Sequence[int], said: Sequence[Sequence[int]]) -> Replies:
-    """Replies in as many rows as they need, in fours: few different shapes spare the processor new kernels."""
+    """Replies in as many rows as they need."""
     rows, at = 0, 0
     places: list[tuple[int, int]] = []
     for reply in said:
@@ -48,7 +48,7 @@ def replies(opening: Sequence[int], said: Sequence[Sequence[int]]) -> Replies:
             rows, at = rows + 1, 0
         places.append((rows, at))
         at += len(opening) + len(reply)
-    shape = (-(-(rows + 1) // 4) * 4, _ROW)
+    shape = (rows + 1, _ROW)
     tokens, positions = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.int64)
     documents, inside = torch.full(shape, -1), torch.zeros(shape, dtype=torch.bool)
     for number, (reply, (row, begin)) in enumerate(zip(said, places, strict=True)):

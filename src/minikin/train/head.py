@@ -1,8 +1,7 @@
 """Losses through the output head, in chunks of rows, with the gradient taken on the way.
 
-Over a large vocabulary the logits are the largest tensors of a step. Here a chunk's logits live only until its
-loss and both products of its gradient are made, so they stay in the processor's cache and no product is made twice
-(the idea of Hsu et al. 2024, "Liger Kernel").
+A chunk's logits live only until its loss and both products of its gradient are made, so they stay in the processor's
+cache and no product is made twice (the idea of Hsu et al. 2024, "Liger Kernel").
 """
 
 from collections.abc import Callable, Iterator
@@ -13,12 +12,13 @@ from torch import Tensor
 
 from minikin.base.shapes import Logits
 from minikin.model.decoder import Decoder
+from minikin.train.losses import Sloped
 
 # logits of one chunk: on a processor 4 MB in float32, to stay in its cache, but never fewer than 128 rows; elsewhere
 # 256 MB, because every chunk costs the start of its kernels
 _IN_CACHE, _CHUNK_LOGITS, _LEAST_ROWS = 1 << 20, 1 << 26, 128
 
-Losses = Callable[[Logits, slice], Tensor]  # logits of some rows, and which rows they are → [parts]
+Losses = Callable[[Logits, slice], Sloped]  # of the logits of some rows, and which rows they are
 
 
 def head_losses(decoder: Decoder, hidden: Tensor, losses: Losses) -> tuple[Tensor, ...]:
@@ -29,7 +29,7 @@ def head_losses(decoder: Decoder, hidden: Tensor, losses: Losses) -> tuple[Tenso
     if torch.is_grad_enabled():
         return _HeadLosses.apply(hidden, decoder.embed_tokens.weight, decoder.capped, losses).unbind()  # type: ignore[no-any-return]
     chunks = _chunks(hidden, decoder.config.vocab_size)
-    return torch.stack([losses(decoder.logits(hidden[part]), part) for part in chunks]).sum(0).unbind()
+    return torch.stack([losses(decoder.logits(hidden[part]), part).parts for part in chunks]).sum(0).unbind()
 
 
 class _HeadLosses(torch.autograd.Function):
@@ -40,11 +40,12 @@ class _HeadLosses(torch.autograd.Function):
         for part in _chunks(hidden, len(weight)):
             scores = (hidden[part] @ weight.T).requires_grad_()
             with torch.enable_grad():
-                parts = losses(capped(scores), part)
-                (slope,) = torch.autograd.grad(parts.sum(), scores)
+                logits = capped(scores)
+            sloped = losses(logits.detach(), part)
+            (slope,) = torch.autograd.grad(logits, scores, sloped.slope().to(logits.dtype))
             hidden_gradient[part] = slope @ weight
             weight_gradient += slope.T @ hidden[part]
-            found.append(parts.detach())
+            found.append(sloped.parts)
         ctx.save_for_backward(hidden_gradient, weight_gradient)
         return torch.stack(found).sum(0)
 

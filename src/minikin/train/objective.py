@@ -16,6 +16,7 @@ from minikin.base.shapes import Logits
 from minikin.model.decoder import Decoder
 from minikin.text.batches import Batch
 from minikin.train.head import head_losses
+from minikin.train.losses import Sloped, cross_entropy, distillation
 from minikin.train.replying import Replying, disagreement, exchange, mistaken, scores
 from minikin.train.teacher import Teacher
 
@@ -42,8 +43,8 @@ class NextToken:
         counted = counted_positions(batch)
         hidden = decoder(batch.tokens, batch.positions, batch.documents, pick=counted.pick)
 
-        def losses(logits: Logits, part: slice) -> Tensor:
-            return weighted_cross_entropy(logits, counted.targets[part], counted.shares[part])[None]
+        def losses(logits: Logits, part: slice) -> Sloped:
+            return cross_entropy(logits, counted.targets[part], counted.shares[part])
 
         (truth,) = head_losses(decoder, hidden, losses)
         parts = {"truth": truth}
@@ -72,11 +73,10 @@ class Distill:
         wise = self.teacher.hidden(batch, counted.pick)
         hidden = decoder(batch.tokens, batch.positions, batch.documents, pick=counted.pick)
 
-        def losses(logits: Logits, part: slice) -> Tensor:
-            shares = counted.shares[part]
-            kl = weighted_forward_kl(logits, self.teacher.logits(wise[part]), shares, self.temperature)
-            truth = weighted_cross_entropy(logits, counted.targets[part], shares)
-            return torch.stack(((1 - self.truth_share) * kl, self.truth_share * truth))
+        def losses(logits: Logits, part: slice) -> Sloped:
+            targets, shares = counted.targets[part], counted.shares[part]
+            view = self.teacher.logits(wise[part])
+            return distillation(logits, view, targets, shares, self.truth_share, self.temperature)
 
         kl, truth = head_losses(decoder, hidden, losses)
         parts = {"kl": kl, "truth": truth}
@@ -128,22 +128,6 @@ def counted_positions(batch: Batch) -> Counted:
     return Counted(
         genuine=genuine, places=places, targets=batch.targets.flatten()[places], shares=weights / weights.sum()
     )
-
-
-def weighted_cross_entropy(logits: Logits, targets: Tensor, weights: Tensor) -> Tensor:
-    """Sum over tokens of weight · −log p(target), in nats."""
-    return (functional.cross_entropy(logits.float(), targets, reduction="none") * weights).sum()
-
-
-def weighted_forward_kl(student: Logits, teacher: Logits, weights: Tensor, temperature: float) -> Tensor:
-    """Sum over tokens of weight · KL(teacher ‖ student), in nats.
-
-    Scaled by temperature² so that its gradient keeps its size (Hinton et al. 2015, eq. 4).
-    """
-    log_student = functional.log_softmax(student.float() / temperature, -1)
-    log_teacher = functional.log_softmax(teacher.float() / temperature, -1)
-    divergence = (log_teacher.exp() * (log_teacher - log_student)).sum(-1)
-    return (divergence * weights).sum() * temperature**2
 
 
 @torch.no_grad()
