@@ -36,9 +36,14 @@ def test_paths_of_the_readme_exist():
         assert (ROOT / path).exists(), path
 
 
-def test_every_room_is_in_the_readme():
-    for room in (path.name for path in (ROOT / "src" / "minikin").iterdir() if path.is_dir() and path.name[0] != "_"):
-        assert f"{room}/" in README
+def test_every_room_and_module_is_told():
+    told = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    modules = told[told.index("## All modules") :]
+    for room in (path for path in (ROOT / "src" / "minikin").iterdir() if path.is_dir() and path.name[0] != "_"):
+        assert f"{room.name}/" in README
+        assert f"  {room.name}/" in modules
+        for module in room.glob("[a-z]*.py"):
+            assert re.search(rf"\b{module.stem}\b", modules), module
 
 
 def test_documents_have_no_holes():

@@ -41,10 +41,21 @@ def test_a_folder_moved_aside_by_a_killed_run_comes_back(tmp_path):
     with whole_folder(tmp_path / "made") as folder:
         (folder / "a.txt").write_text("first")
     (tmp_path / "made").rename(tmp_path / ".old-made")
-    (tmp_path / ".tmp-made-99").mkdir()
+    (tmp_path / ".tmp-made-999999999").mkdir()
     remove_strays(tmp_path / "made")
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
     assert (tmp_path / "made" / "a.txt").read_text() == "first"
+
+
+def test_a_folder_that_was_put_elsewhere_stays_there(tmp_path):
+    (tmp_path / "large" / "made").mkdir(parents=True)
+    (tmp_path / "made").symlink_to(tmp_path / "large" / "made")
+    for text in ("first", "second", "third"):
+        with whole_folder(tmp_path / "made") as folder:
+            (folder / "a.txt").write_text(text)
+        assert (tmp_path / "large" / "made" / "a.txt").read_text() == text
+    assert (tmp_path / "made").is_symlink()
+    assert [path.name for path in (tmp_path / "large").iterdir()] == ["made"]
 
 
 def test_every_flipped_bit_is_found(tmp_path):

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tomllib
+from types import SimpleNamespace
 
 import huggingface_hub
 import pyarrow
@@ -14,6 +15,7 @@ from minikin.base.errors import DataError, RecipeError
 from minikin.family.exams import examples_of, own_exams
 from minikin.family.reading import checked
 from minikin.family.supply import fingerprint, training_records
+from minikin.text import hub as module
 from minikin.text.records import Dialogue, Selection, Translation
 
 PAIR = {"source": "a", "target": "b", "source_lang": "en", "target_lang": "de"}
@@ -81,6 +83,9 @@ def hub(tmp_path, monkeypatch):
         asked.append((name, file, revision))
         return str(files[name])
 
+    module.fetched.cache_clear()
+    module._listed.cache_clear()
+    monkeypatch.setattr(huggingface_hub, "dataset_info", lambda name, revision: SimpleNamespace(sha=revision))
     monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda name, repo_type, revision: [files[name].name])
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     return asked

@@ -10,7 +10,7 @@ from fakes import SHAPES, TINY, member
 from gguf import GGUFReader
 
 from minikin import __version__
-from minikin.ship.gguf import export, write_modelfile
+from minikin.ship.gguf import export, file_of, write_modelfile
 from minikin.ship.identity import size_label
 from minikin.ship.types import KINDS
 
@@ -116,6 +116,38 @@ def test_names_follow_the_convention(name, kind, tmp_path):
         "v1.0",
         kind.upper(),
     )
+
+
+def test_settings_of_sampling_are_said_as_the_checkpoint_has_them(tmp_path):
+    folder = tmp_path / "nano"
+    member(folder)
+    settings = folder / "generation_config.json"
+    drawn = {"do_sample": True, "temperature": 0.7, "top_k": 64, "min_p": 0.1, "repetition_penalty": 1.1}
+    settings.write_text(json.dumps(drawn))
+    exported = export(folder, tmp_path / "out", "f32")
+    found = {name.removeprefix("general.sampling."): value for name, value in said(exported.path).items()}
+    expected = {"temp": 0.7, "top_k": 64, "min_p": 0.1, "penalty_repeat": 1.1}
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    told = write_modelfile(exported).read_text().splitlines()
+    assert "PARAMETER temperature 0.7" in told
+    assert "PARAMETER repeat_penalty 1.1" in told
+    settings.unlink()
+    exported = export(folder, tmp_path / "out", "f32")
+    assert not [name for name in said(exported.path) if name.startswith("general.sampling.")]
+    assert "temperature" not in write_modelfile(exported).read_text()
+
+
+@pytest.mark.parametrize("kept", ["file", "settings", "nowhere"])
+def test_a_file_is_looked_for_where_it_is_written(tmp_path, kept):
+    folder = tmp_path / "nano"
+    member(folder)
+    template = folder / "chat_template.jinja"
+    if kept == "settings":
+        path = folder / "tokenizer_config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"chat_template": template.read_text()}))
+    if kept != "file":
+        template.unlink()
+    assert file_of(folder, "q8_0") == export(folder, None, "q8_0").path
 
 
 def test_sizes_are_said_as_people_say_them():

@@ -84,7 +84,9 @@ def test_what_was_trained_on_a_grid_is_let_go_on_it():
         loss.backward()
         optimizer.step()
     held = loss_of(decoder).item()
-    let_go(decoder)
+    found = let_go(decoder)
+    assert sorted([*found, TABLE]) == sorted(scales)
+    assert all(torch.equal(found[name], scales[name]) for name in found)
     assert held < before - 0.5
     assert loss_of(decoder).item() == held
     assert list(decoder.state_dict()) == names

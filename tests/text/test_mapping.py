@@ -44,6 +44,11 @@ DATASETS = {
         Naming(places=SPOKEN),
         {"turns": [{"role": "0", "text": "a"}, {"role": "1", "text": "b"}]},
     ),
+    "speakers under another name": (
+        {"turns": [{"speaker": "USER", "text": "a"}, {"speaker": "SYSTEM", "text": "b"}]},
+        Naming(places={"turns.role": "turns.speaker"}),
+        TALK,
+    ),
     "turns without roles": (
         {"log": [{"said": "a"}, {"said": "b"}]},
         Naming(places={"turns.text": "log.said"}),

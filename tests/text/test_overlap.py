@@ -90,6 +90,8 @@ def test_every_text_is_found_in_itself(texts, other):
         ("#Person1#: Straße", ["strasse"]),
         ("我喜欢猫。", ["我", "喜", "欢", "猫"]),
         ("हिन्दी में", ["हिन्दी", "में"]),
+        ("sch\u006f\u0308n", ["schön"]),
+        ("Zu\u00adcker\u200b", ["zucker"]),
         ("in the end: nothing at all", ["in", "the", "end", "nothing", "at", "all"]),
         ("", []),
     ],

@@ -53,6 +53,22 @@ def test_a_record_may_tell_how_complex_it_is(tmp_path, complexity):
     assert reversed_direction(pair).complexity == complexity
 
 
+def test_a_table_tells_complexity_as_other_files_do(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("document,summary,complexity\na,b,3\na,b,\na,b,two clauses\na,b,2.5\na,b,nan\n")
+    assert [record.complexity for record in read(path, "summarization")] == [3, None, "two clauses", 2.5, "nan"]
+
+
+def test_lines_of_a_table_are_counted_as_an_editor_does(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('document,summary\n\n"a\nb",c\n\nd\n')
+    with pytest.raises(DataError, match=r"a\.csv:6: has 1 cells; expected 2"):
+        list(read(path, "summarization"))
+    path.write_text("document,summary,document\na,b,c\n")
+    with pytest.raises(DataError, match=r"a\.csv:1: has two columns named 'document'"):
+        list(read(path, "summarization"))
+
+
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1))
 def test_a_csv_file_gives_its_cells_whatever_is_in_them(tmp_path_factory, pairs):
     path = tmp_path_factory.mktemp("csv") / "a.csv"
@@ -99,8 +115,18 @@ COMPLAINTS = [
     ("dialogue", b'{"turns": [{"role": "a", "text": "b"}, {"role": "a"}]}\n', r"turns\[1\]: lacks 'text'"),
     (
         "selection",
-        b'{"context": [{"role": "a", "text": "b"}], "role": "a", "candidates": ["x"], "answer": 1}\n',
-        "answer is 1; expected a whole number from 0 to 0",
+        b'{"context": [{"role": "a", "text": "b"}], "role": "a", "candidates": ["x", "y"], "answer": 2}\n',
+        "answer is 2; expected a whole number from 0 to 1",
+    ),
+    (
+        "selection",
+        b'{"context": [{"role": "a", "text": "b"}], "role": "a", "candidates": ["x"], "answer": 0}\n',
+        r'candidates is \["x"\]; expected a list of at least 2 texts',
+    ),
+    (
+        "selection",
+        b'{"context": [{"role": "a", "text": "b"}], "role": "a", "candidate": ["x", "y"], "answer": 0}\n',
+        r"lacks 'candidates'; is 'candidate' meant to be it\?",
     ),
     (
         "summarization",
@@ -141,7 +167,7 @@ def test_other_bad_files_are_told(tmp_path):
         "a.parquet": "is not a readable parquet file",
         "a.txt": "cannot tell what kind of file this is",
         "empty.csv": "holds no record",
-        "short.csv": r"short\.csv:2: has another number of cells; expected 2, as its first line names",
+        "short.csv": r"short\.csv:2: has 1 cells; expected 2, as its first line names",
         "torn.csv": "is not a readable csv file",
         "latin.csv": "is not valid UTF-8",
     }.items():

@@ -90,6 +90,23 @@ def test_a_damaged_state_is_told_and_the_one_before_taken(tmp_path):
     assert same(resumed, whole)
 
 
+def test_where_all_states_are_damaged_those_that_follow_are_kept(tmp_path):
+    whole, *_ = a_run(tmp_path / "whole")
+    a_run(tmp_path / "states", steps=7)
+    for path in (tmp_path / "states").glob("step-*/weights.safetensors"):
+        path.write_bytes(b"")
+
+    def stop(step, *_):
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted, match=r"stopped after step 3 of 12; saved in .*step-00000003"):
+        a_run(tmp_path / "states", watch=stop)
+    resumed, _, said = a_run(tmp_path / "states", decoder=decoder_of(seed=99))
+    assert said == []
+    assert same(resumed, whole)
+
+
 def test_a_loss_that_is_not_finite_stops_before_the_weights(tmp_path):
     decoder = decoder_of()
 

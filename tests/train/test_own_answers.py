@@ -44,9 +44,17 @@ def test_a_share_of_the_rows_are_the_students_own_and_the_rest_the_datas(tmp_pat
     own = own_answers(tmp_path / "own", rows)
     for step in (0, 1, 20):
         batch, data = own.batch(step), rows.batch(step)
-        assert torch.equal(batch.tokens[2:], data.tokens[2:])
-        assert not torch.equal(batch.tokens[:2], data.tokens[:2])
+        left = own._drawn(step)[2:]
+        assert torch.equal(batch.tokens[2:], data.tokens[left])
+        assert not any((row == data.tokens).all(1).any() for row in batch.tokens[:2])
         assert set(batch.weights[:2].unique().tolist()) <= {0.0, 1.0}
+
+
+def test_no_row_of_a_batch_is_always_replaced_nor_never(tmp_path):
+    own = own_answers(tmp_path / "own", mixture(tmp_path / "rows", length=32))
+    replaced = [set(own._drawn(step)[: own._own].tolist()) for step in range(60)]
+    assert set.union(*replaced) == set(range(own._rows.batch_rows))
+    assert not set.intersection(*replaced)
 
 
 def test_own_rows_answer_prompts_of_the_rows_that_they_replace(tmp_path):

@@ -19,6 +19,7 @@ from minikin.base.memory import give_back_code
 # pays a page fault for every 4 KB it writes. Keeping a gigabyte made steps 2–4 times faster on two cores.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES = 1 << 30
+_OLDER_MOST = 1 << 25  # the highest threshold that glibc took before 2.33
 # without one of these, products in bfloat16 are emulated and slower than in float32
 _NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}
 
@@ -69,8 +70,8 @@ def prepare(threads: int | None = None, device: torch.device = CPU) -> None:
     torch.set_num_threads(threads or _cores())
     if sys.platform == "linux" and platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        if any(libc.mallopt(_M_MMAP_THRESHOLD, most) for most in (_KEPT_BYTES, _OLDER_MOST)):
+            libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
     torch.use_deterministic_algorithms(mode=device.type == "cpu")
     # every buffer of ours is written before it is read
     deterministic.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue]

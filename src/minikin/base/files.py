@@ -74,6 +74,7 @@ def whole_folder(final: Path) -> Iterator[Path]:
 
     If the block fails, what it wrote is deleted and an earlier `final` stays as it was.
     """
+    final = final.resolve() if final.is_symlink() else final  # on whatever disk it was put
     with storage_errors(final):
         make_folder(final.parent)
         remove_strays(final)

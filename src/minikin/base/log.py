@@ -45,10 +45,10 @@ class Log:
     def bar(self, title: str, total: int, done: int = 0) -> Iterator["Bar"]:
         """A progress bar that is removed at the end; a pipe gets a line every few seconds instead."""
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False, compact=True),

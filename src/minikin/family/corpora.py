@@ -37,8 +37,12 @@ class NamedSource(Strict):
         '`{source = "translation.en", target = "translation.de"}`, `{turns = "dialog"}`, '
         '`{turns.text = "turns.utterance", turns.role = "turns.speaker"}`.',
     )
-    source_lang: str | None = Field(default=None, description="The same for all of them, as a field: en.")
-    target_lang: str | None = Field(default=None, description="The same for all of them: de.")
+    source_lang: str | None = Field(
+        default=None, description="Language of all its source texts, where records do not say it: en."
+    )
+    target_lang: str | None = Field(
+        default=None, description="Language of all its target texts, where records do not say it: de."
+    )
 
     @property
     def is_village(self) -> bool:
@@ -84,8 +88,8 @@ class Data(Strict):
     )
     select: list[Annotated[NamedSource, BeforeValidator(_named)]] = Field(
         default=[],
-        description="Held-out response selection, dialogue only; answers are then scored on it, not on test. "
-        "Of whole dialogues, a turn each is drawn, to be selected among the others.",
+        description="Held-out response selection, dialogue only; it is then scored here instead of on test. "
+        "Of whole dialogues one turn each is drawn as the true reply, among drawn turns of the others.",
     )
     both_directions: bool = Field(default=False, description="Learn and test every translation both ways.")
     every_speaker: bool = Field(default=False, description="Learn every dialogue from the view of each who speaks.")

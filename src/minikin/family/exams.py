@@ -13,7 +13,8 @@ from minikin.family.recipe import Recipe
 from minikin.family.supply import records_of
 from minikin.text.mapping import Task, shown
 from minikin.text.records import Record, Translation
-from minikin.text.sources import SUFFIXES, present, read, rows
+from minikin.text.rows import SUFFIXES, present, rows
+from minikin.text.sources import read
 from minikin.text.views import reversed_direction
 
 # told apart by the fields that a record must have; the first that fits

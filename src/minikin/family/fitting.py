@@ -19,8 +19,8 @@ from minikin.shrink.importance import importance
 from minikin.text.batches import PackedCorpus
 from minikin.text.chat import encode_prompt
 from minikin.text.corpus import Corpus
+from minikin.text.mapping import Task
 from minikin.text.mixture import Mixture, Share
-from minikin.text.sources import Task
 from minikin.text.tokenizer import Tokenizer
 from minikin.train.objective import Distill, NextToken, Objective
 from minikin.train.replying import Replying

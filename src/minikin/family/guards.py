@@ -26,9 +26,9 @@ from minikin.model.decoder import Decoder
 from minikin.model.decoding import Decoding
 from minikin.text.batches import Batch, PackedCorpus
 from minikin.text.corpus import Corpus
+from minikin.text.mapping import Task
 from minikin.text.mixture import Mixture
 from minikin.text.records import Dialogue, Record
-from minikin.text.sources import Task
 from minikin.text.tokenizer import Tokenizer
 from minikin.text.views import up_to_drawn_turns
 from minikin.train.candidates import Kept

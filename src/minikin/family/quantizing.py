@@ -81,8 +81,11 @@ def _moments(site: Site, name: str, kind: Kind) -> dict[str, Tensor]:
     return {module: moments.cpu() for module, moments in found.items()}
 
 
-def _taught(site: Site, name: str, kind: Kind, decoder: Decoder, scales: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """Let the member teach what is left of it on the grids, if the recipe says so; what provenance tells of it."""
+def _taught(site: Site, name: str, kind: Kind, decoder: Decoder, scales: dict[str, Tensor]) -> dict[str, Any] | None:
+    """Let the member teach what is left of it on the grids, if the recipe says so; what provenance tells of it.
+
+    `scales` are those that it learned with, afterwards: a training that went on elsewhere goes on with those it began.
+    """
     asked = site.recipe.quantize[kind].distill
     if asked is None:
         return None
@@ -90,7 +93,7 @@ def _taught(site: Site, name: str, kind: Kind, decoder: Decoder, scales: Mapping
     student = placed(decoder, site.device)
     hold_on_grids(student, bits, scales)
     facts = trained(site, _lessons(site, name, kind, student, rows))
-    let_go(student)
+    scales |= let_go(student)
     placed(student, torch.device("cpu"))
     _rounded_again(decoder, bits)
     return facts | {"teacher": name}

@@ -30,6 +30,7 @@ from minikin.ship.types import stored_type
 _VERSION = "7"  # raise it when a stage begins to mean something else
 _ANSWERS = "3"  # the same of the answers alone: members need not be trained again
 _WRITTEN = "2"  # what teachers write is taken otherwise than before
+_OVERLAP = "2"  # texts are compared otherwise than before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +174,7 @@ def overlap_key(site: Site) -> str:
     trained = [site.fingerprint(source) for task in data.tasks.values() for source in task.train]
     asked = [[exam.kind, *map(site.fingerprint, exam.sources)] for exam in exams]
     limits = (site.recipe.seed, site.recipe.measure.max_examples)
-    return digest(_VERSION, json.dumps(trained), json.dumps(asked), json.dumps(limits))
+    return digest(_VERSION, _OVERLAP, json.dumps(trained), json.dumps(asked), json.dumps(limits))
 
 
 def written_key(site: Site, name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy
 
 from minikin.base.files import write_json, write_text
+from minikin.base.seeds import seed_for
 from minikin.family.card import CARD, card, untrained_provenance
 from minikin.family.fitting import adopted, beginning, judged_by, mixture, objective, ready
 from minikin.family.learning import OnPolicy, Optimization
@@ -22,8 +23,8 @@ from minikin.model.checkpoint import in_memory, load, save
 from minikin.model.decoder import Decoder
 from minikin.text.chat import chat_template, messages
 from minikin.text.corpus import Corpus, write_records
+from minikin.text.mapping import Task
 from minikin.text.records import Record
-from minikin.text.sources import Task
 from minikin.text.tokenizer import Tokenizer
 from minikin.train.own_answers import OwnAnswers
 
@@ -104,12 +105,12 @@ def _corrected(site: Site, name: str, on_policy: OnPolicy) -> tuple[Decoder, dic
         folder=site.store.work(name, key),
         share=on_policy.own_share,
         max_new_tokens=site.recipe.measure.max_new_tokens,
-        seed=site.recipe.seed,
+        seed=seed_for(site.recipe.seed, name),
         end=Tokenizer.load(site.store.folder("data")).turn_end_id,
     )
     training = Training(
         name=name,
-        title=name,
+        title=f"{name} by itself",
         artifact=name,
         key=key,
         phase=site.planned[name].phases[ON_POLICY],

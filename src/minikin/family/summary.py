@@ -53,7 +53,7 @@ def summarize(site: Site, overlap: dict[str, Overlap], told: dict[str, str]) -> 
         recipe=site.recipe.name,
         recipe_digest=digest(site.recipe.model_dump_json(exclude=_OF_A_MACHINE)),
         machine=asdict(machine),
-        how=_how(site, first) | _utilisation(site, members) | told,
+        how=_how(site, first) | _hollow(site, _scores(site, first), levels) | _utilisation(site, members) | told,
         chance=levels,
         group_chance={
             task: {group: _chance(given) for group, given in found.items()} for task, found in _by_group(first).items()
@@ -125,6 +125,19 @@ def _too_close(scores: Scores, levels: Mapping[str, float]) -> set[str]:
     """The metrics of which no share says anything."""
     found = {metric: score for metrics in scores.values() for metric, score in metrics.items()}
     return {metric for metric, score in found.items() if not comparable(score, levels[metric])}
+
+
+def _hollow(site: Site, scores: Scores, levels: Mapping[str, float]) -> dict[str, str]:
+    """The promises that no skill at all would keep as well, in words."""
+    told = []
+    for task, metrics in scores.items():
+        shares = {metric: levels[metric] / score.value for metric, score in metrics.items() if score.value > 0}
+        least = min(shares, key=shares.__getitem__, default="")
+        asked = {name: getattr(member.promise, task, None) for name, member in site.recipe.member.items()}
+        if hollow := [name for name, target in asked.items() if target and least and target <= shares[least]]:
+            kept = f"{task}: {shares[least]:.0%} of {site.recipe.first}'s {least} at least"
+            told.append(f"{kept}, as much as is promised of {' and '.join(hollow)}")
+    return {"what no skill would keep": "; ".join(told)} if told else {}
 
 
 def _promises(

@@ -1,7 +1,7 @@
 """The recipe's sources as records: the village, files and hub datasets, in one stream a task."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from random import Random
@@ -15,7 +15,8 @@ from minikin.family.recipe import Recipe
 from minikin.text.hub import fetched
 from minikin.text.mapping import OURS, Naming, Task
 from minikin.text.records import Dialogue, Record, Translation
-from minikin.text.sources import present, read, rows
+from minikin.text.rows import present, rows
+from minikin.text.sources import read
 from minikin.text.views import reversed_direction, up_to_drawn_turns, views_of_others
 from minikin.text.village import village
 
@@ -112,7 +113,7 @@ def _file(recipe: Recipe, source: NamedSource) -> Path | None:
     return present(path, "" if Path(source.source).is_absolute() else f"; {_ADVICE}")
 
 
-def _dataset(recipe: Recipe, source: NamedSource, split: Split) -> list[Path]:
+def _dataset(recipe: Recipe, source: NamedSource, split: Split) -> Sequence[Path]:
     assert source.dataset is not None
     try:
         return fetched(source.dataset, source.split or split, source.revision)

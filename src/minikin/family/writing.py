@@ -20,8 +20,8 @@ from minikin.model.decoder import Decoder
 from minikin.model.decoding import decode_batches
 from minikin.text.chat import Example, encode_example, encode_prompt, messages, unfinished
 from minikin.text.corpus import Corpus, write_corpus
+from minikin.text.mapping import Task
 from minikin.text.records import Dialogue, Record, Summarization, Translation
-from minikin.text.sources import Task
 from minikin.text.tokenizer import Tokenizer
 
 _CHUNK = 4096  # records

@@ -14,7 +14,7 @@ from minikin.model.config import Config
 
 @final
 class LayerCache:
-    """Keys and values of one layer; its storage doubles when it is full."""
+    """Keys and values of one layer; its storage grows by more than is asked for when it is full."""
 
     def __init__(self) -> None:
         self.length = 0

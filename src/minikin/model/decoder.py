@@ -99,7 +99,7 @@ class Decoder(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the weights are, and whatever is computed with them."""
-        return self.embed_tokens.weight.device
+        return self.norm.weight.device  # a matrix may be held on a grid, and be put there whenever it is looked at
 
     def forward(
         self,

@@ -83,12 +83,14 @@ def stream(
     hidden = decoder(start.tokens, start.positions, start.documents, cache, last)
     rows, positions, seen = torch.arange(len(prompts), device=device), start.positions[:, -1:] + 1, start.seen
     ends = torch.tensor(decoder.config.eos_token_ids, device=device)
-    for _ in range(max_tokens):
+    for said in range(1, max_tokens + 1):
         chosen = choose(adjust(decoder.logits(hidden), seen))
         speaking = (~torch.isin(chosen, ends)).nonzero()[:, 0]
         if len(speaking) == 0:
             return
         yield list(zip(rows[speaking].tolist(), chosen[speaking].tolist(), strict=True))
+        if said == max_tokens:
+            return
         if len(speaking) < len(rows):
             cache, rows, positions = cache.reordered(speaking), rows[speaking], positions[speaking]
         seen = with_token(seen[speaking], chosen[speaking])

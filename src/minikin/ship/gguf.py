@@ -3,7 +3,7 @@
 Weights pass through memory a stretch of rows at a time, so that a table larger than the memory can be exported.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,7 @@ from minikin.ship.names import ROPE_FREQUENCIES, Weight, weights_of
 from minikin.ship.rounding import encoded
 from minikin.ship.shape import refuse_unrunnable, turning
 from minikin.ship.types import Type, falls_back, known, stored_bytes, stored_type
-from minikin.ship.vocabulary import Vocabulary, read_vocabulary
-from minikin.text.tokenizer import TEMPLATE
+from minikin.ship.vocabulary import Vocabulary, chat_template_of, read_vocabulary
 
 CHUNK = 1 << 20  # weights in memory at a time, 4 MB as they are read
 _FLOAT16_LARGEST = float(np.finfo(np.float16).max)
@@ -41,6 +40,7 @@ class Exported:
     matrices: int
     context: int
     chats: bool
+    sampling: Mapping[str, float]
 
     @property
     def kept_larger(self) -> str:
@@ -72,20 +72,20 @@ def export(member: Path, out: Path | None, kind: str, weights: Path | None = Non
         matrices=sum(len(weight.shape) > 1 for weight in contents.weights),
         context=contents.config.max_position_embeddings,
         chats=contents.vocabulary.chat_template is not None,
+        sampling=contents.identity.sampling,
     )
 
 
 def write_modelfile(exported: Exported) -> Path:
     """A Modelfile for Ollama beside a file; files in one folder share it, and it takes the one that came last."""
     beside = exported.path.with_name("Modelfile")
-    write_text(beside, modelfile(exported.path.name, exported.context, chats=exported.chats))
+    write_text(beside, modelfile(exported.path.name, exported.context, exported.sampling, chats=exported.chats))
     return beside
 
 
 def file_of(member: Path, kind: str) -> Path:
     """Where a member's file of a kind is written if nothing else is said."""
-    chats = (member / TEMPLATE).is_file()
-    identity = read_identity(member, read_config(member).parameters, chats=chats)
+    identity = read_identity(member, read_config(member).parameters, chats=chat_template_of(member) is not None)
     return member / identity.file_name(kind)
 
 

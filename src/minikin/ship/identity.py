@@ -14,6 +14,7 @@ import yaml
 
 from minikin.base.errors import CheckpointError
 from minikin.base.files import read_json
+from minikin.model.checkpoint import GENERATION
 
 VERSION = "v1.0"
 
@@ -40,7 +41,7 @@ class Identity:
     tags: tuple[str, ...] = ()
     base_models: tuple[Origin, ...] = ()
     datasets: tuple[Origin, ...] = ()
-    sampling: Mapping[str, float] = field(default_factory=dict)  # temp, top_k, top_p
+    sampling: Mapping[str, float] = field(default_factory=dict)  # temp, top_k, top_p, min_p, penalty_repeat
 
     def file_name(self, kind: str) -> str:
         """BaseName-SizeLabel-FineTune-Version-Encoding.gguf, as the GGUF specification wants it."""
@@ -63,7 +64,7 @@ def read_identity(folder: Path, parameters: int, *, chats: bool) -> Identity:
         tags=_listed(card.get("tags")) + _listed(card.get("pipeline_tag")),
         base_models=tuple(_origin(base) for base in _listed(card.get("base_model"))) or _parent(facts),
         datasets=tuple(_origin(data, "datasets/") for data in _listed(card.get("datasets"))),
-        sampling=_sampling(_optional_json(folder / "generation_config.json")),
+        sampling=_sampling(_optional_json(folder / GENERATION)),
     )
 
 
@@ -130,8 +131,10 @@ def _parent(facts: Mapping[str, Any]) -> tuple[Origin, ...]:
 
 
 def _sampling(generation: Mapping[str, Any]) -> dict[str, float]:
-    """Transformers' settings; where it does not draw, the likeliest token, which is temperature 0."""
-    if not generation.get("do_sample"):
-        return {"temp": 0.0}
-    named = {"temperature": "temp", "top_k": "top_k", "top_p": "top_p"}
-    return {key: generation[said] for said, key in named.items() if isinstance(generation.get(said), int | float)}
+    """Transformers' settings, if any; where it does not draw, the likeliest token, which is temperature 0."""
+    if not generation:
+        return {}
+    drawn = {"temperature": "temp", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p"}
+    named = (drawn if generation.get("do_sample") else {}) | {"repetition_penalty": "penalty_repeat"}
+    found = {key: generation[said] for said, key in named.items() if isinstance(generation.get(said), int | float)}
+    return found if generation.get("do_sample") else {"temp": 0.0} | found

@@ -1,7 +1,5 @@
 """What is looked at in llama.cpp: files of several types, the tokens and the prompts, beside ours."""
 
-from psutil import virtual_memory
-
 from minikin.ship.llamacpp import LlamaCpp
 from minikin.ship.looks import QUESTIONS, TEXTS, Found, Look, Subject, same_prompts, same_tokens
 from minikin.text.chat import Message
@@ -16,7 +14,7 @@ _RANDOM_LEAST = 0.75
 
 
 def _exact_weights(subject: Subject) -> Found:
-    return _next_tokens(subject, _exact_kind(subject))
+    return _next_tokens(subject, subject.exact_kind)
 
 
 def _in_8_bits(subject: Subject) -> Found:
@@ -28,19 +26,14 @@ def _in_4_bits(subject: Subject) -> Found:
 
 
 def _tokenizer(subject: Subject) -> Found:
-    return same_tokens(subject, subject.in_llamacpp(_exact_kind(subject)).tokenize_all(TEXTS))
+    return same_tokens(subject, subject.in_llamacpp(subject.exact_kind).tokenize_all(TEXTS))
 
 
 def _chat_template(subject: Subject) -> Found:
-    engine = subject.in_llamacpp(_exact_kind(subject))
+    engine = subject.in_llamacpp(subject.exact_kind)
     rendered = [engine.prompt([Message(role="user", content=text)]) for text in QUESTIONS]
     # llama.cpp takes <bos> off the text and puts it before the tokens: it must not come twice, nor not at all
     return same_prompts(subject, [engine.tokenize(text, parse_special=True, add_special=True) for text in rendered])
-
-
-def _exact_kind(subject: Subject) -> str:
-    """The type to compare exactly in: llama.cpp rounds activations to bfloat16 where weights are."""
-    return "f32" if 4 * subject.decoder.config.parameters < virtual_memory().available / 3 else "f16"
 
 
 def _rounded(subject: Subject, kind: str) -> Found:
@@ -52,17 +45,18 @@ def _rounded(subject: Subject, kind: str) -> Found:
 
 def _next_tokens(subject: Subject, kind: str) -> Found:
     """Along our answers, whether the likeliest next token is ours, or nearly as likely to us."""
-    engine, same, gaps, tie = subject.in_llamacpp(kind), 0, [], _TIES[kind]
+    engine, same, gaps, ties = subject.in_llamacpp(kind), 0, [], True
     for prompt, answer in zip(subject.prompts, subject.answers, strict=True):
         ours = subject.logits(prompt, answer)
-        tie = tie if subject.is_trained else _RANDOM_TIE * float(ours.std())
+        tie = _TIES[kind] if subject.is_trained else _RANDOM_TIE * float(ours.std())
         for at in range(len(answer)):
             theirs = _likeliest(engine, [*prompt, *answer[:at]])
             gap = float(ours[at].max() - ours[at, theirs])
             same += gap == 0
             gaps.append(gap)
+            ties = ties and gap <= tie
     found = f"{kind}: {same} of {len(gaps)} next tokens are ours"
-    good = max(gaps) <= tie and same >= (_LEAST[kind] if subject.is_trained else _RANDOM_LEAST) * len(gaps)
+    good = ties and same >= (_LEAST[kind] if subject.is_trained else _RANDOM_LEAST) * len(gaps)
     return good, found + (f", the others {max(gaps):.2g} less likely to us" if max(gaps) else "")
 
 

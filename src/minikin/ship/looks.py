@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, final
 
 import torch
+from psutil import virtual_memory
 from torch import Tensor
 
 from minikin.base.files import MANIFEST, read_json, verify
@@ -92,6 +93,11 @@ class Subject:
         importlib.import_module("transformers.utils.logging").disable_progress_bar()
         loader = importlib.import_module("transformers").AutoModelForCausalLM
         return loader.from_pretrained(self.folder, dtype=torch.float32, output_loading_info=True)
+
+    @cached_property
+    def exact_kind(self) -> str:
+        """The type to compare exactly in: llama.cpp rounds activations to bfloat16 where weights are."""
+        return "f32" if 4 * self.decoder.config.parameters < virtual_memory().available / 3 else "f16"
 
     def in_llamacpp(self, kind: str) -> LlamaCpp:
         """The member as a GGUF file of a kind, loaded by llama.cpp; open until the checks are over."""

@@ -51,7 +51,7 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         types=types,
         merges=merges,
         roles=_roles(folder, {text: index for index, text in enumerate(tokens)}),
-        chat_template=_chat_template(folder),
+        chat_template=chat_template_of(folder),
     )
 
 
@@ -70,7 +70,7 @@ def _complaints(stored: Mapping[str, Any], size: int) -> Iterable[str]:
     if largest >= size:
         yield f"has a token {largest}, but the embedding only {size} rows; tokenizer and weights do not belong together"
     # llama.cpp never lets a merge cross from newlines to anything else, nor back
-    if any(_crosses_lines("".join(pair)) for pair in model["merges"]):
+    if any(_crosses_lines(_merge(pair).replace(" ", "")) for pair in model["merges"]):
         yield "merges newlines with other text, which llama.cpp's gemma4 never does"
 
 
@@ -125,7 +125,8 @@ def _roles(folder: Path, ids: Mapping[str, int]) -> dict[str, int]:
     return roles
 
 
-def _chat_template(folder: Path) -> str | None:
+def chat_template_of(folder: Path) -> str | None:
+    """A member's chat template: a file of its own, or among the tokenizer's settings as in older checkpoints."""
     if (folder / TEMPLATE).is_file():
         return (folder / TEMPLATE).read_text(encoding="utf-8")
     template = _settings(folder).get("chat_template")

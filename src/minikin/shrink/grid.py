@@ -55,11 +55,14 @@ def compensated(matrix: Tensor, bits: int, moments: Tensor) -> Grid:
         # how much an error of a column costs once all later columns have made up for it
         cost = inverse.diagonal()[here].square().reciprocal().float()
         scale = _best_scales(left[:, here].float().view(rows, 1, BLOCK), cost.view(1, 1, BLOCK), bits)[:, 0]
-        for column in range(begin, begin + BLOCK):
+        errors = []
+        for column in range(begin, here.stop):
             number = _numbers(left[:, column, None, None].float(), scale[:, None], bits)[:, 0, 0]
             error = (left[:, column] - number * scale) / inverse[column, column]
-            left[:, column:] -= error[:, None] * inverse[column, column:]
+            left[:, column : here.stop] -= error[:, None] * inverse[column, column : here.stop]
+            errors.append(error)
             numbers.append(number)
+        left[:, here.stop :] -= torch.stack(errors, 1) @ inverse[here, here.stop :]
         scales.append(scale)
     return Grid(scales=torch.stack(scales, 1), numbers=torch.stack(numbers, 1))
 
@@ -91,15 +94,15 @@ def _scales_at_end(blocks: Tensor, bits: int) -> Tensor:
 def _best_scales(blocks: Tensor, counts: Tensor, bits: int) -> Tensor:
     best = _scales_at_end(blocks, bits)
     least = _error(blocks, best, counts, bits)
-    for tried in _tried_scales(best):
+    for tried in _tried_scales(best, bits):
         error = _error(blocks, tried, counts, bits)
         better = error < least
         best, least = torch.where(better, tried, best), torch.where(better, error, least)
     return best
 
 
-def _tried_scales(scales: Tensor) -> Iterator[Tensor]:
-    for sign in (1, -1):
+def _tried_scales(scales: Tensor, bits: int) -> Iterator[Tensor]:
+    for sign in (1, -1) if bits == 4 else (1,):  # the other grid is the same from both ends
         yield from ((sign * share * scales).half().float() for share in _TRIES)
 
 

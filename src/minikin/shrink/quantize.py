@@ -62,13 +62,16 @@ def hold_on_grids(decoder: Decoder, bits: Mapping[str, int], scales: Mapping[str
             register_parametrization(module, "weight", _OnGrid(scale.to(decoder.device), bits[name]))
 
 
-def let_go(decoder: Decoder) -> None:
-    """Leave a decoder's weights where their grids held them."""
-    for module in list(decoder.modules()):
+def let_go(decoder: Decoder) -> dict[str, Tensor]:
+    """Leave a decoder's weights where their grids held them; returns the scales that held them."""
+    scales: dict[str, Tensor] = {}
+    for name, module in list(decoder.named_modules()):
         if isinstance(module, nn.Embedding) and module.sparse:
             module.weight.requires_grad = True
-        if hasattr(module, "parametrizations"):
+        if isinstance(held := getattr(module, "parametrizations", None), nn.ModuleDict):
+            scales[f"{name}.weight"] = held["weight"][0].scales.cpu()
             remove_parametrizations(module, "weight", leave_parametrized=True)
+    return scales
 
 
 @final

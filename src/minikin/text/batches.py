@@ -1,7 +1,7 @@
 """Documents packed into rows of one length, and batches of such rows.
 
 A row holds whole documents side by side, none of which sees another. A document longer than a row is
-cut into pieces of a row's length; no token is lost.
+cut into pieces of a row's length: every token is seen.
 """
 
 from collections.abc import Sequence

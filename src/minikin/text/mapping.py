@@ -37,13 +37,16 @@ OURS = Naming()
 def renamed(row: Any, naming: Naming, where: str) -> Any:
     """A row in our names; raises DataError, with `where`, if there is nothing at a place.
 
-    Turns may be a list of texts, said in turn by two speakers, or be put together from `turns.text` and `turns.role`.
+    Turns may be a list of texts, said in turn by two speakers, or be put together from `turns.text` and `turns.role`;
+    where only the role has another name, their texts are as ours.
     """
     if not isinstance(row, dict) or not (naming.places or naming.same):
         return row
     found = {name: _at(row, place, name, where) for name, place in naming.places.items()}
     fields: dict[str, Any] = {**row, **{name: value for name, value in found.items() if "." not in name}}
     for name in ("turns", "context"):
+        if f"{name}.role" in found and f"{name}.text" not in found:
+            found[f"{name}.text"] = _at(row, f"{name}.text", f"{name}.text", where)
         if f"{name}.text" in found:
             fields[name] = _joined(found[f"{name}.text"], found.get(f"{name}.role"), f"{where}: {name}")
         elif name in found:

@@ -59,7 +59,7 @@ class Mixture:
         return written(self._places(step), self.length, prompts_count=False)
 
     def recent(self, steps: int, rows: int) -> dict[str, Batch]:
-        """The last `rows` rows of each task seen in `steps` steps that have an answer, and not one written by a model.
+        """The last rows of each task, `rows` at most, that have an answer, and not one written by a model.
 
         Only answers count in them. So their loss can be held against that of data: what models write is easier.
         """
@@ -115,7 +115,7 @@ class Mixture:
 def apportioned(shares: Sequence[float]) -> tuple[NDArray[numpy.int64], NDArray[numpy.int64]]:
     """Who owns each row of a cycle, and which of the owner's rows it is.
 
-    Each row goes to whoever is furthest behind, so after n rows everybody has had their part, give or take one.
+    Each row goes to whoever is furthest behind, so after n rows everybody has had nearly their part.
     A cycle is as long as the smallest share needs to have a hundred rows.
     """
     cycle = min(_LONGEST_CYCLE, int(100 * sum(shares) / min(shares)))

@@ -64,7 +64,8 @@ def overlaps(tests: Mapping[str, Sequence[Record]], training: Iterable[Record]) 
 
 def normalized(text: str) -> list[str]:
     """The words by which texts are compared."""
-    return " ".join(_unnamed(line) for line in text.split("\n")).casefold().translate(_BARE).split()
+    one_form = unicodedata.normalize("NFKC", text)  # é is one sign or two, as the system has it that wrote it
+    return " ".join(_unnamed(line) for line in one_form.split("\n")).casefold().translate(_BARE).split()
 
 
 def _unnamed(line: str) -> str:
@@ -74,11 +75,16 @@ def _unnamed(line: str) -> str:
 
 
 class _Bare(dict[int, str]):
-    """What stands for a character: itself, a space for punctuation, itself between spaces in unspaced scripts."""
+    """What stands for a character: itself, a space for punctuation, itself between spaces in unspaced scripts.
+
+    Nothing stands for what is not seen, a soft hyphen for example.
+    """
 
     def __missing__(self, code: int) -> str:
         sign = chr(code)
-        if any(first <= code <= last for first, last in _UNSPACED):
+        if unicodedata.category(sign) == "Cf":
+            self[code] = ""
+        elif any(first <= code <= last for first, last in _UNSPACED):
             self[code] = f" {sign} " if unicodedata.category(sign)[0] in "LN" else ""
         else:
             self[code] = sign if unicodedata.category(sign)[0] in "LNM" else " "

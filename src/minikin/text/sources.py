@@ -1,28 +1,20 @@
-"""Files to records: jsonl, jsonl.gz, parquet and csv, read as a stream.
+"""Files to records, read as a stream.
 
 Nothing is dropped in silence: a bad record is a DataError that says file, line, what was found and what was expected.
 """
 
-import csv
 import difflib
-import gzip
-import json
 import math
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet
-from pyarrow import ArrowInvalid
-
 from minikin.base.errors import DataError
 from minikin.text.mapping import OURS, Naming, Task, renamed, shown
 from minikin.text.records import Complexity, Dialogue, Record, Selection, Summarization, Text, Translation, Turn
+from minikin.text.rows import rows
 
-_LONGEST_CELL = 1 << 24  # characters; Python's own limit is shorter than some documents
 _LANGUAGES = ("source_lang", "target_lang")
-SUFFIXES = (".jsonl", ".jsonl.gz", ".parquet", ".csv")
 
 
 def read(path: Path, task: Task, naming: Naming = OURS) -> Iterator[Record]:
@@ -30,16 +22,6 @@ def read(path: Path, task: Task, naming: Naming = OURS) -> Iterator[Record]:
     build = _BUILDERS[task]
     for where, fields in rows(path):
         yield build(_Fields(renamed(fields, naming, where), where))
-
-
-def rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """What a file holds, each with where it stands; raises DataError if the file cannot be read or holds nothing."""
-    empty = True
-    for row in _reader(present(path))(path):
-        empty = False
-        yield row
-    if empty:
-        raise DataError(f"{path}: holds no record; expected one a line")
 
 
 class _Fields:
@@ -66,6 +48,13 @@ class _Fields:
         if not isinstance(value, list) or not all(isinstance(text, str) and _is_unicode(text) for text in value):
             raise self._wrong(name, value, "a list of texts")
         return tuple(value)
+
+    def choices(self, name: str) -> tuple[str, ...]:
+        """A list of at least two texts."""
+        value = self._value(name)
+        if not isinstance(value, list) or len(value) < 2:
+            raise self._wrong(name, value, "a list of at least 2 texts")
+        return self.texts(name)
 
     def turns(self, name: str, least: int) -> tuple[Turn, ...]:
         """A list of at least `least` turns."""
@@ -128,7 +117,7 @@ def _summarization(fields: _Fields) -> Summarization:
 
 
 def _selection(fields: _Fields) -> Selection:
-    candidates = fields.texts("candidates")
+    candidates = fields.choices("candidates")
     return Selection(
         context=fields.turns("context", 1),
         role=fields.text("role"),
@@ -147,81 +136,11 @@ _BUILDERS: Mapping[Task, Callable[[_Fields], Record]] = {
 }
 
 
-def present(path: Path, advice: str = "") -> Path:
-    """The path, if a file is there that can be read; else DataError with the nearest name and advice."""
-    if not path.is_file():
-        raise DataError(f"{path}: no such file{_nearest(path)}{advice}")
-    try:
-        path.open("rb").close()
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    return path
-
-
-def _reader(path: Path) -> Callable[[Path], Iterator[tuple[str, Any]]]:
-    if path.name.endswith(".parquet"):
-        return _parquet_rows
-    if path.name.endswith(".csv"):
-        return _csv_rows
-    if path.name.endswith((".jsonl", ".jsonl.gz")):
-        return _json_rows
-    raise DataError(f"{path}: cannot tell what kind of file this is; its name must end with {', '.join(SUFFIXES)}")
-
-
-def _json_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    opened = gzip.open if path.name.endswith(".gz") else open
-    number = 0
-    try:
-        with opened(path, "rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    # a byte order mark, which some editors write, is no part of the first record
-                    yield f"{path}:{number}", json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8").strip())
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}:{number}: is not valid UTF-8 at byte {error.start}; save the file as UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path}:{number}: is not valid JSON ({error.msg} at column {error.colno}); expected one object a line"
-        ) from error
-    except RecursionError as error:
-        raise DataError(f"{path}:{number}: is nested too deeply") from error
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: is not a whole gzip file ({error})") from error
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        number = 0
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches(1024):
-            for row in batch.to_pylist():
-                number += 1
-                yield f"{path}:{number}", row
-    except (ArrowInvalid, OSError) as error:
-        raise DataError(f"{path}: is not a readable parquet file ({str(error).splitlines()[0]})") from error
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    csv.field_size_limit(_LONGEST_CELL)
-    try:
-        # a byte order mark, which spreadsheets write, is no part of the first name
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            table = csv.DictReader(lines, strict=True)
-            for row in table:
-                if None in row or None in row.values():
-                    named = f"expected {len(table.fieldnames or ())}, as its first line names"
-                    raise DataError(f"{path}:{table.line_num}: has another number of cells; {named}")
-                yield f"{path}:{table.line_num}", row
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not valid UTF-8 ({error.reason}); save the file as UTF-8") from error
-    except csv.Error as error:
-        raise DataError(f"{path}: is not a readable csv file ({error})") from error
-
-
 def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _nearest(path: Path) -> str:
-    beside = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, beside, 1)
-    return f"; did you mean {path.parent / near[0]}?" if near else f"; is {path.parent} the right folder?"
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -12,6 +12,7 @@ from typing import final
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.utils.parametrize import cached
 
 from minikin.base.files import read_json, whole_folder, write_json
 from minikin.model.decoder import Decoder
@@ -62,7 +63,8 @@ class Candidates:
         scores = {}
         for name, steps in self._choices():
             self._give(decoder, steps)
-            scores[name] = score(decoder)
+            with cached():
+                scores[name] = score(decoder)
         best = max(scores, key=scores.__getitem__)  # the first of equals
         self._give(decoder, dict(self._choices())[best])
         return Kept(name=best, scores=scores)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from torch.nn.utils.parametrize import cached
 
 from minikin.base.errors import Interrupted, TrainingError
 from minikin.base.seeds import seed_for
@@ -91,7 +92,8 @@ def _stopped(run: Run, step: int, where: Path) -> str:
 def _step(decoder: Decoder, objective: Objective, optimizers: Optimizers, run: Run, step: int, states: States) -> float:
     batch, device = run.batch_at(step).to(decoder.device), decoder.device.type
     torch.manual_seed(seed_for(run.seed, "dropout", run.title, step))
-    with torch.autocast(device, torch.bfloat16, enabled=run.dtype == torch.bfloat16):
+    # weights that are held on grids are put there once a step
+    with torch.autocast(device, torch.bfloat16, enabled=run.dtype == torch.bfloat16), cached():
         parts = objective.losses(decoder, batch)
     loss = torch.stack(list(parts.values())).sum()
     value = loss.item()
@@ -105,13 +107,14 @@ def _step(decoder: Decoder, objective: Objective, optimizers: Optimizers, run: R
         found = "the loss is " + ", ".join(f"{name} {part.item():g}" for name, part in parts.items())
     raise TrainingError(
         f"{run.title}: at step {step + 1} {found}; the weights were not changed by it. The last good checkpoint "
-        f"is {states.newest() or 'none yet'}; lower learning_rate in the recipe and build again"
+        f"is {states.newest() or 'none yet'}; lower learning_rate in the recipe and build again, which begins anew"
     )
 
 
 def _look(decoder: Decoder, run: Run, step: int, seconds: float, loss: float) -> Point:
     decoder.eval()
-    held_out = run.held_out(decoder)
+    with cached():
+        held_out = run.held_out(decoder)
     point = Point(step=step, tokens=step * run.batch_tokens, seconds=seconds, loss=loss, held_out=held_out)
     run.offer(decoder, point)
     decoder.train()

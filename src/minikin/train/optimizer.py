@@ -1,6 +1,6 @@
 """Muon for hidden matrices, AdamW for embeddings and scales, by rows for tables, and their learning rate's schedule.
 
-Warm-up, stable, decay (Hu et al. 2024, "MiniCPM", §4): linear rise, constant, linear fall to zero.
+Warm-up, stable, decay (Hu et al. 2024, "MiniCPM", §4): linear rise, constant, linear fall towards zero.
 """
 
 from collections.abc import Iterator

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import final
 
+import torch
 from torch import Tensor
 
 from minikin.base.errors import TrainingError
@@ -29,6 +30,7 @@ _LEAST_PROMPT = 4  # tokens; a text that is all answer asks nothing
 class OwnAnswers:
     """Batches in which `share` of the rows hold the student's own answers to the data's prompts.
 
+    Which of the data's rows they replace is drawn for every step, so that every task has its part in both.
     Answers are sampled at temperature 1, half a row long at most, for `_STEPS_A_ROUND` steps at once, and kept in
     `folder`: a training that is resumed in the middle of a round goes on with the same ones.
     """
@@ -46,9 +48,9 @@ class OwnAnswers:
         number, within = divmod(step, _STEPS_A_ROUND)
         answered = self._answered(number)
         # rows are packed by length, and short answers of one task: in another order every batch has some of all
-        order = numpy_generator(self._seed, "own answers", number).permutation(len(answered))
+        order = numpy_generator(self._seed, "order of own answers", number).permutation(len(answered))
         chosen = [int(order[(within * self._own + place) % len(order)]) for place in range(self._own)]
-        return joined([answered.batch(chosen), _rows(self._rows.batch(step), slice(self._own, None))])
+        return joined([answered.batch(chosen), _rows(self._rows.batch(step), self._drawn(step)[self._own :])])
 
     def _answered(self, number: int) -> PackedCorpus:
         if self._round is None or self._round[0] != number:
@@ -71,13 +73,19 @@ class OwnAnswers:
     def _asked(self, number: int) -> list[list[int]]:
         """The prompts of a round's rows that leave room for an answer; raises TrainingError if there is none."""
         first, room = number * _STEPS_A_ROUND, self._rows.length - self._longest
-        rows = (_rows(self._rows.answers(step), slice(self._own)) for step in range(first, first + _STEPS_A_ROUND))
+        steps = range(first, first + _STEPS_A_ROUND)
+        rows = (_rows(self._rows.answers(step), self._drawn(step)[: self._own]) for step in steps)
         if asked := [prompt for batch in rows for prompt in prompts(batch) if len(prompt) <= room]:
             return asked
         raise TrainingError(
             f"on_policy: no prompt is short enough for an answer of {self._longest} tokens beside it in a row of "
             f"{self._rows.length}; raise data.sequence_length"
         )
+
+    def _drawn(self, step: int) -> Tensor:
+        """The rows of a step's batch: as many as are replaced first, then the others."""
+        chance = numpy_generator(self._seed, "rows that are replaced", step)
+        return torch.from_numpy(chance.permutation(self._rows.batch_rows))
 
     def _example(self, prompt: list[int], reply: list[int]) -> Example:
         # an answer that came to no end by itself is not taught to have one
@@ -103,5 +111,5 @@ def _last_answer(counts: Tensor) -> int:
     return places[-1] + 1 if places else 0
 
 
-def _rows(batch: Batch, chosen: slice) -> Batch:
+def _rows(batch: Batch, chosen: Tensor) -> Batch:
     return Batch(**{name: tensor[chosen] for name, tensor in vars(batch).items()})

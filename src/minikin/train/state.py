@@ -72,12 +72,13 @@ class States:
         return int(newest.name.removeprefix(_STEP)) if newest else 0
 
     def restore(self, decoder: Decoder, optimizers: Optimizers) -> Reached:
-        """Take over the newest whole state; a training that has none begins at step 0."""
+        """Take over the newest whole state, and delete damaged ones; a training that has none begins at step 0."""
         for folder in reversed(self._saved()):
             try:
                 verify(folder)
             except CheckpointError as error:
                 self._report(f"warning: {error}; going back to the state before")
+                shutil.rmtree(folder, ignore_errors=True)  # or it would be taken for newer than what is saved next
                 continue
             return self._taken_over(folder, decoder, optimizers)
         return Reached(steps=0, seconds=0.0, curve=())

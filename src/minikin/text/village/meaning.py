@@ -63,7 +63,7 @@ class Event:
 
 
 def drawer(entries: Sequence[_Entry]) -> Callable[[Random], _Entry]:
-    """Draws entries by Zipf's law, flattened at the head so that none is more than a tenth of all."""
+    """Draws entries by Zipf's law, flattened at the head so that the first does not crowd out the others."""
     bounds = list(accumulate(1 / (rank + 3) for rank in range(len(entries))))
 
     def draw(chance: Random) -> _Entry:
