@@ -24,6 +24,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import final
 
 from minikin.text.records import Dialogue, Record, Selection, Summarization, Text, Translation, Turn
@@ -120,8 +121,9 @@ class _Index:
 
     def meet(self, record: Record) -> None:
         """Note what of the test occurs in a training record."""
-        self._whole.update(text for text in _told(record) if text in self._at)
-        words = _words(record)
+        said = _said(record)
+        self._whole.update(text for text in _told(record, said) if text in self._at)
+        words = _on_end(record, said)
         for length, having in self._having.items():
             if having:
                 found = {run for part in words for run in _runs(part, length) if run in having}
@@ -161,35 +163,35 @@ def _asked(record: Record) -> list[tuple[list[str], int]]:
 
 
 def _parts(record: Record) -> list[list[str]]:
+    """What is compared of a test example, in words."""
+    said = _said(record)
+    return said[:1] if isinstance(record, Summarization) else _on_end(record, said)
+
+
+def _said(record: Record) -> list[list[str]]:
+    """All that a record says in words: two sides, a document and its summary, turns, lines."""
     match record:
         case Translation(source=source, target=target):
             return [normalized(source), normalized(target)]
-        case Summarization(document=document):
-            return [normalized(document)]
+        case Summarization(document=document, summary=summary):
+            return [normalized(document), normalized(summary)]
         case Dialogue() | Selection():
-            return [[word for turn in _turns(record) for word in normalized(turn.text)]]
+            return [normalized(turn.text) for turn in _turns(record)]
         case Text(text=text):
-            return [normalized(text)]
+            return [normalized(line) for line in text.split("\n")]
 
 
-def _words(record: Record) -> list[list[str]]:
-    """All that a training record has in words, the summary included."""
-    parts = _parts(record)
-    return [*parts, normalized(record.summary)] if isinstance(record, Summarization) else parts
+def _on_end(record: Record, said: list[list[str]]) -> list[list[str]]:
+    """Turns and lines one after another, as one text; all else by itself."""
+    return [list(chain.from_iterable(said))] if isinstance(record, Dialogue | Selection | Text) else said
 
 
-def _told(record: Record) -> Iterator[str]:
+def _told(record: Record, said: list[list[str]]) -> Iterator[str]:
     """What a test text may be equal to."""
-    match record:
-        case Dialogue() | Selection():
-            so_far = ""
-            for turn in _turns(record):
-                so_far = " ".join((so_far, *normalized(turn.text))).strip()
-                yield so_far
-        case Text(text=text):
-            yield from (" ".join(normalized(line)) for line in text.split("\n"))
-        case _:
-            yield from (" ".join(words) for words in _words(record))
+    so_far = ""
+    for words in said:
+        so_far = " ".join((so_far, *words)).strip() if isinstance(record, Dialogue | Selection) else " ".join(words)
+        yield so_far
 
 
 def _turns(record: Dialogue | Selection) -> tuple[Turn, ...]:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn.utils.parametrize import cached
 
-from minikin.base.files import read_json, whole_folder, write_json
+from minikin.base.files import read_json, verify, whole_folder, write_json
 from minikin.model.decoder import Decoder
 from minikin.train.state import on_cpu
 
@@ -79,6 +79,8 @@ class Candidates:
             yield f"step {step}", [step]
 
     def _give(self, decoder: Decoder, steps: Sequence[int]) -> None:
+        for step in steps:
+            verify(self._place(step))
         decoder.load_state_dict(_mean([load_file(self._place(step) / _WEIGHTS) for step in steps]))
 
     def _known(self) -> list[_Candidate]:
