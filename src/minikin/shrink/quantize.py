@@ -10,7 +10,7 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
+from torch.nn.utils.parametrize import is_parametrized, register_parametrization, remove_parametrizations
 
 from minikin.model.decoder import Decoder
 from minikin.shrink.grid import BLOCK, compensated, on_grid, searched
@@ -68,8 +68,8 @@ def let_go(decoder: Decoder) -> dict[str, Tensor]:
     for name, module in list(decoder.named_modules()):
         if isinstance(module, nn.Embedding) and module.sparse:
             module.weight.requires_grad = True
-        if isinstance(held := getattr(module, "parametrizations", None), nn.ModuleDict):
-            scales[f"{name}.weight"] = held["weight"][0].scales.cpu()
+        if is_parametrized(module, "weight"):
+            scales[f"{name}.weight"] = module.get_submodule("parametrizations.weight.0").get_buffer("scales").cpu()
             remove_parametrizations(module, "weight", leave_parametrized=True)
     return scales
 
