@@ -7,7 +7,7 @@ import torch
 from fakes import SHAPES, TINY, decoder_of, documents
 from torch._dynamo.testing import CompileCounter
 
-from minikin.model.compiled import CompiledPass
+from minikin.model.compiled import CompiledPass, forget
 from minikin.model.decoder import everywhere
 from minikin.model.generate import last
 from minikin.train.objective import NextToken
@@ -73,6 +73,35 @@ def test_dropout_is_in_the_graph():
     losses = [float(NextToken().losses(decoder, counting(0))["truth"].detach()) for _ in range(3)]
     assert len(set(losses)) == 3
     assert graphs.frame_count == 1
+
+
+def test_one_graph_serves_short_rows_however_many():
+    plain, decoder, graphs = decoder_of().train(), decoder_of().train(), CompileCounter()
+    decoder.compiled = CompiledPass(decoder, (ROWS, LENGTH), graphs, short=8)
+    for rows in (5, 2, 12, 7, 1):
+        batch = documents(rows, 8, seed=rows)
+        found, expected = (each(batch.tokens, batch.positions, batch.documents) for each in (decoder, plain))
+        torch.testing.assert_close(found, expected)
+        its, mine = (
+            torch.autograd.grad(hidden.sum(), whose.norm.weight)[0]
+            for hidden, whose in ((expected, plain), (found, decoder))
+        )
+        assert float((mine - its).norm() / its.norm()) < 1e-3
+    assert graphs.frame_count == 1
+    whole = documents(ROWS, LENGTH)
+    decoder(whole.tokens, whole.positions, whole.documents)
+    batch = documents(3, 8)
+    decoder(batch.tokens, batch.positions, batch.documents)
+    assert graphs.frame_count == 2
+
+
+def test_a_training_that_is_over_leaves_no_graph():
+    decoder, graphs = decoder_of(), CompileCounter()
+    decoder.compiled = CompiledPass(decoder, (ROWS, LENGTH), graphs)
+    forget(decoder)
+    batch = documents(ROWS, LENGTH)
+    decoder(batch.tokens, batch.positions, batch.documents)
+    assert graphs.frame_count == 0
 
 
 def test_other_shapes_and_answers_are_not_compiled():

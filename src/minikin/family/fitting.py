@@ -13,6 +13,7 @@ from minikin.family.site import Site, written_name
 from minikin.model.checkpoint import in_memory, load, placed
 from minikin.model.compiled import CompiledPass
 from minikin.model.decoder import Decoder, initialized
+from minikin.model.embed import REPLY_ROW
 from minikin.shrink.choose import Kept, choose
 from minikin.shrink.cut import cut
 from minikin.shrink.importance import importance
@@ -48,7 +49,8 @@ def ready(site: Site, decoder: Decoder, rows: Mixture) -> Decoder:
     """A decoder on the site's device, with its passes over a training's batches compiled if the recipe says so."""
     decoder = placed(decoder, site.device)
     if compiles(site.recipe.compile, site.device):
-        decoder.compiled = CompiledPass(decoder, (rows.batch_rows, rows.length))
+        short = REPLY_ROW if site.recipe.data.replies_told_apart else 0
+        decoder.compiled = CompiledPass(decoder, (rows.batch_rows, rows.length), short=short)
     return decoder
 
 

@@ -12,6 +12,7 @@ from minikin.family.phases import Phase
 from minikin.family.site import Site
 from minikin.measure.overfitting import parted
 from minikin.measure.records import CurvePoint
+from minikin.model.compiled import forget
 from minikin.model.decoder import Decoder
 from minikin.text.batches import Batch
 from minikin.text.mixture import Mixture
@@ -72,6 +73,7 @@ def trained(site: Site, training: Training) -> dict[str, Any]:
 
         reached = fit(decoder, training.objective, optimizers, run, states, watch)
     _warn(site, training.title, reached)
+    forget(decoder)
     decoder.eval()
     kept = candidates.keep_best(decoder, task_score(site))
     recent, unseen = rows.recent(reached.steps, WATCHED_ROWS), run.held_out(decoder)

@@ -17,7 +17,7 @@ from minikin.model.decoder import Decoder
 
 SHARPNESS = 20.0  # one over the temperature of a softmax over cosines
 LONGEST_REPLY = 48  # tokens of a reply that are read
-_ROW = 128
+REPLY_ROW = 128  # tokens of a row of replies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +44,11 @@ def replies(opening: Sequence[int], said: Sequence[Sequence[int]]) -> Replies:
     rows, at = 0, 0
     places: list[tuple[int, int]] = []
     for reply in said:
-        if at + len(opening) + len(reply) > _ROW:
+        if at + len(opening) + len(reply) > REPLY_ROW:
             rows, at = rows + 1, 0
         places.append((rows, at))
         at += len(opening) + len(reply)
-    shape = (rows + 1, _ROW)
+    shape = (rows + 1, REPLY_ROW)
     tokens, positions = torch.zeros(shape, dtype=torch.int64), torch.zeros(shape, dtype=torch.int64)
     documents, inside = torch.full(shape, -1), torch.zeros(shape, dtype=torch.bool)
     for number, (reply, (row, begin)) in enumerate(zip(said, places, strict=True)):
