@@ -38,10 +38,10 @@ class NamedSource(Strict):
         '`{turns.text = "turns.utterance", turns.role = "turns.speaker"}`.',
     )
     source_lang: str | None = Field(
-        default=None, description="Language of all its source texts, where records do not say it: en."
+        default=None, description="Language of all its source texts, whatever records say: en."
     )
     target_lang: str | None = Field(
-        default=None, description="Language of all its target texts, where records do not say it: de."
+        default=None, description="Language of all its target texts, whatever records say: de."
     )
 
     @property
