@@ -66,11 +66,11 @@ Overrides = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="Override a field: --set member.nano.distill.tokens=2e6"),
 ]
 Out = Annotated[
-    Path | None, typer.Option("--out", metavar="FOLDER", help="Where the family goes; families/NAME if not said.")
+    Path | None, typer.Option("--out", metavar="FOLDER", help="Where the family goes; families/NAME by default.")
 ]
 Member = Annotated[Path, typer.Argument(metavar="MEMBER", help="A member's folder: families/village/nano")]
 Answering = Annotated[EngineName, typer.Option("--engine", help="auto is llama.cpp where it is installed and runs.")]
-FileKind = Annotated[str, typer.Option("--type", help="Of the GGUF file that llama.cpp runs: f32, f16, q8_0 or q4_0.")]
+FileKind = Annotated[str, typer.Option("--type", help="Of the GGUF file for llama.cpp: f32, f16, bf16, q8_0, q4_0.")]
 Folder = Annotated[Path, typer.Argument(metavar="FAMILY", help="A built family's folder.")]
 
 
@@ -98,7 +98,7 @@ def init(
     ] = None,
     overrides: Overrides = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="Where they go; families/NAME-initial if not said.")
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Where they go; families/NAME-initial by default.")
     ] = None,
     dtype: Annotated[Dtype, typer.Option("--dtype", help="What weights are stored in.")] = Dtype.bfloat16,
 ) -> None:
@@ -165,7 +165,7 @@ def chat(
     folder: Annotated[Path, typer.Argument(metavar="MEMBER", help="A member's folder, or a family's.")],
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.0,
     top_p: Annotated[
-        float | None, typer.Option(min=0.01, max=1, help="Share of the mass to sample from; 0.95 if not said.")
+        float | None, typer.Option(min=0.01, max=1, help="Share of the mass to sample from; 0.95 by default.")
     ] = None,
     top_k: Annotated[int, typer.Option(min=0, help="Number of tokens to sample from; 0 for all.")] = 0,
     min_p: Annotated[float, typer.Option(min=0, max=1, help="Least share of the likeliest token's probability.")] = 0.0,
@@ -198,7 +198,7 @@ def serve(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free.")] = 8000,
     api_key: Annotated[
-        str | None, typer.Option("--api-key", help="What clients must send; MINIKIN_API_KEY if not said.")
+        str | None, typer.Option("--api-key", help="What clients must send; MINIKIN_API_KEY by default.")
     ] = None,
     allow_host: Annotated[
         list[str] | None, typer.Option("--allow-host", metavar="NAME", help="A name by which clients know this server.")

@@ -94,17 +94,17 @@ class Data(Strict):
     both_directions: bool = Field(default=False, description="Learn and test every translation both ways.")
     every_speaker: bool = Field(default=False, description="Learn every dialogue from the view of each who speaks.")
     prompt_weight: Share | None = Field(
-        default=None, description="What a token that is not the answer counts here; data.prompt_weight if not said."
+        default=None, description="The same for this task; data.prompt_weight if not set."
     )
     block_length: Count | None = Field(
         default=None,
         description="No document crosses a multiple of so many tokens in a row, and longer ones are cut; the whole row "
-        "if not said. A quarter of data.sequence_length trains faster where documents are short.",
+        "if not set. A quarter of data.sequence_length trains faster where documents are short.",
     )
     reply_weight: float = Field(
         default=0.0,
         ge=0,
-        description="Dialogue: what telling the true reply from the batch's others counts in the loss.",
+        description="Dialogue: loss weight of telling the true reply from the others of the batch.",
     )
 
     @model_validator(mode="after")
@@ -130,13 +130,13 @@ class Corpora(Strict):
 
     root: str | None = Field(
         default=None,
-        description=f"Folder that relative file names start from; if not said, the environment variable {DATA_ROOT}, "
+        description=f"Folder that relative file names start from; if not set, the environment variable {DATA_ROOT}, "
         "else the folder that you are in.",
     )
     sequence_length: Count = Field(
         default=256, le=MAX_POSITIONS, description="Tokens in a packed row; longer documents are cut."
     )
-    prompt_weight: Share = Field(default=0.1, description="What a token that is not the answer counts in the loss.")
+    prompt_weight: Share = Field(default=0.1, description="Loss weight of a token that is not the answer.")
     tokenizer_characters: Count = Field(
         default=20_000_000,
         description="Characters of training texts that the tokenizer sees at most, by the tasks' shares.",

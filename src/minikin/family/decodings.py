@@ -14,7 +14,7 @@ class TaskDecoding(Strict):
     """
 
     max_new_tokens: Count | None = Field(
-        default=None, le=MAX_POSITIONS // 2, description="Longest answer; measure.max_new_tokens if not said."
+        default=None, le=MAX_POSITIONS // 2, description="Longest answer; measure.max_new_tokens if not set."
     )
     num_beams: Count = Field(default=1, le=64, description="Answers that are written side by side; 1 for no search.")
     length_penalty: float = Field(
@@ -33,7 +33,7 @@ class TaskDecoding(Strict):
         default=1.0, gt=0, description="Divides scores of tokens that the prompt or the answer has; 1 for none."
     )
     no_repeat_ngram_size: int = Field(
-        default=0, ge=0, description="No run of this many tokens comes twice, the prompt's included; 0 lets it."
+        default=0, ge=0, description="No run of this many tokens comes twice, the prompt's included; 0 for no rule."
     )
 
     def settings(self, longest: int) -> Decoding:

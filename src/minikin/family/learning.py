@@ -31,21 +31,21 @@ class TeacherAnswers(Strict):
 
 
 class Optimization(Strict):
-    """How a member's weights are moved, whatever is minimised."""
+    """Settings of one training: matrices are moved by Muon, all else by AdamW."""
 
     tokens: Count = Field(description="Training tokens, 2e6 for example.")
     batch_tokens: Count = Field(default=4096, description="Tokens in a step.")
-    learning_rate: float = Field(default=0.01, gt=0, description="Peak of the schedule.")
+    learning_rate: float = Field(default=0.01, gt=0, description="Peak of the schedule, of Muon and AdamW alike.")
     warmup: Share = Field(default=0.03, description="Share of the steps with a rising rate.")
     decay: Share = Field(default=0.5, description="Share of the steps with a falling rate.")
     weight_decay: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         default="auto", description="For matrices; auto is 0.05, and more the more often data is seen again."
     )
     dropout: Share | Literal["auto"] = Field(
-        default="auto", description="Part that is dropped of what layers give; auto is more the more epochs there are."
+        default="auto", description="Dropout rate of what layers add; auto is more the more epochs there are."
     )
     candidates: int = Field(
-        default=3, ge=0, description="Last looks whose weights, and their mean, are compared at the end by task scores."
+        default=3, ge=0, description="Last looks whose weights, and their mean, compete by scores on held-back data."
     )
     clip_norm: float = Field(default=1.0, gt=0, description="Largest norm of a gradient.")
 
@@ -53,7 +53,7 @@ class Optimization(Strict):
 class Distillation(Optimization):
     """Learning from a larger member."""
 
-    teacher: str | None = Field(default=None, description="Member to learn from; its parent if not said.")
+    teacher: str | None = Field(default=None, description="Member to learn from; its parent if not set.")
     truth_share: Share = Field(default=0.2, description="Cross-entropy's share of the loss; the rest is forward KL.")
     temperature: float = Field(default=1.0, gt=0, description="Softens both distributions.")
     hidden_weight: float = Field(default=0.0, ge=0, description="Weight of the last hidden states' distance.")
@@ -80,7 +80,7 @@ class OnPolicy(Optimization):
 class Recovery(Optimization):
     """Learning with weights that are held on their grids, from the same member without."""
 
-    learning_rate: float = Field(default=0.001, gt=0, description="Peak of the schedule.")
+    learning_rate: float = Field(default=0.001, gt=0, description="Peak of the schedule, of Muon and AdamW alike.")
 
 
 class Quantization(Strict):

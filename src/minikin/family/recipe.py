@@ -75,7 +75,7 @@ class Published(Strict):
 class Hardware(Strict):
     """What a plan's training time is estimated for."""
 
-    name: str = Field(default="H100 SXM, dense bfloat16", description="As the estimate calls it.")
+    name: str = Field(default="H100 SXM, dense bfloat16", description="Name that the plan shows.")
     flops_per_second: float = Field(default=989e12, gt=0, description="Peak operations a second.")
     utilisation: Share = Field(default=0.4, gt=0, description="Part of the peak that training reaches.")
 
@@ -98,7 +98,7 @@ class Member(Strict):
     )
     shape: Shape | None = Field(default=None, description="The shape, if no budget is given.")
     parent: str | None = Field(default=None, description="Member that it is cut from.")
-    of: str | None = Field(default=None, description="Member that budgets refer to; the first if not said.")
+    of: str | None = Field(default=None, description="Member that budgets refer to; the first if not set.")
     compute: Ratio | None = Field(default=None, description="Budget: operations a token, as a share.")
     memory: Ratio | None = Field(default=None, description="Budget: bytes, as a share.")
     train: Optimization | None = Field(default=None, description="Learn the data itself.")

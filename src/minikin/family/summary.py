@@ -195,7 +195,7 @@ def _how(site: Site, answers: Answers) -> dict[str, str]:
         found["hits@1"] += _BY_VECTORS if by_vectors else ", by log-probability a token"
     found["no skill"] = (
         "hits@1: guessing; else another example's reference as the answer, or, of summaries, if that scores more, "
-        "the document's first words, as many as references have on average"
+        "the document's first words, as many as references have on average; at least one point"
     )
     found["answers"] = _written(site, answers)
     return found
