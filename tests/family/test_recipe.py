@@ -3,6 +3,8 @@
 import re
 import time
 import tomllib
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from minikin.base.errors import PlanError, RecipeError
 from minikin.family.plan import Budget, plan, solve
 from minikin.family.reading import checked, read_recipe
+from minikin.model.config import alternating_layer_types
+from minikin.model.decoder import skeleton
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 VILLAGE = RECIPES / "village.toml"
@@ -176,6 +180,30 @@ def test_the_published_family_is_as_published():
             assert (config.hidden_size, config.num_hidden_layers) == (said.hidden_size, said.num_hidden_layers)
             assert planned.memory_ratio <= said.memory
             assert planned.compute_ratio <= said.compute
+
+
+WIDE = """{hidden_size = 512, num_hidden_layers = 12, intermediate_size = 1536, num_attention_heads = 8,
+num_key_value_heads = 4, head_dim = 64, hidden_size_per_layer_input = 512}""".replace("\n", " ")
+
+
+def test_rows_are_whole_blocks_where_a_budget_leaves_the_choice():
+    planned = plan(read_recipe(VILLAGE, ["tokenizer.vocab_size=16384", f"member.full.shape={WIDE}"]))
+    for config in (planned["mini"].config, planned["nano"].config):
+        rows = config.weights_by_row()
+        assert sum(weights for length, weights in rows.items() if length % 32) < 0.02 * rows.total()
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_weights_by_row_are_those_of_the_decoder(path):
+    sharing = {"num_kv_shared_layers": 1, "use_double_wide_mlp": True, "global_head_dim": 48}
+    for config in (planned.config for planned in plan(read_recipe(path)).values()):
+        alternating = alternating_layer_types(config.num_hidden_layers, 1)
+        for each in (config, replace(config, layer_types=alternating, **sharing)):
+            held = skeleton(each).state_dict().values()
+            rows = Counter[int]()
+            for matrix in (tensor for tensor in held if tensor.dim() == 2):
+                rows[matrix.shape[1]] += matrix.numel()
+            assert each.weights_by_row() == rows
 
 
 def test_a_budget_that_nothing_meets_is_told():

@@ -2,7 +2,8 @@
 
 A budget is a share of another member's operations a token (compute) or bytes (memory). Of the shapes that use
 at least 95 % of it and never more, the planner takes the one whose proportions are nearest to the reference's:
-in the published family layers, hidden size and table width shrink together.
+in the published family layers, hidden size and table width shrink together. Rows that are no whole blocks count
+against a shape as well, for they keep 16 bits in a file of 8 or 4.
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from minikin.shrink.cut import refuse_larger
 _USE = 0.95
 _SLIDING_PER_FULL = 2  # where nothing is said
 _GRID = 8  # sizes are multiples of this; more of it would only cost budgets
+_BLOCK = 32  # weights of a row that share a scale where they have few bits
+_FEW_BITS = (8.5, 4.5)  # of a weight in such a block, its part of the scale included
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,4 +204,11 @@ def _price(config: Config, reference: Config, budget: Budget) -> float:
         (config.intermediate_size / config.hidden_size, reference.intermediate_size / reference.hidden_size),
         (config.num_key_value_heads / config.hidden_size, reference.num_key_value_heads / reference.hidden_size),
     )
-    return 1000 * unused + sum(abs(log(mine / theirs)) for mine, theirs in proportions)
+    return 1000 * unused + _growth(config) + sum(abs(log(mine / theirs)) for mine, theirs in proportions)
+
+
+def _growth(config: Config) -> float:
+    """By which factors (their logarithms, added) files of few bits grow because of rows that are no whole blocks."""
+    rows = config.weights_by_row()
+    ragged = sum(weights for length, weights in rows.items() if length % _BLOCK) / sum(rows.values())
+    return sum(log(1 + ragged * (16 / bits - 1)) for bits in _FEW_BITS)

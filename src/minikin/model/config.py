@@ -6,6 +6,7 @@ token reads one, and cost only storage. The tied embedding counts as multiplied:
 Fields bear the names of Transformers' `Gemma4TextConfig`.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,18 @@ class Config:
         """Weights of the per-layer token tables."""
         return self.table_rows * self.num_hidden_layers * self.hidden_size_per_layer_input
 
+    def weights_by_row(self) -> Counter[int]:
+        """How many weights lie in rows of each length: a matrix's rows are as long as what goes into the product."""
+        rows: Counter[int] = Counter()
+        table = self.hidden_size_per_layer_input
+        rows[self.num_hidden_layers * table] += self.looked_up
+        for layer, kind in enumerate(self.layer_types):
+            rows[self.num_attention_heads * self.head_dim_of(kind)] += self._query_weights(layer)
+            rows[self.intermediate_size_of(layer)] += self.hidden_size * self.intermediate_size_of(layer)
+            rows[table] += self.hidden_size * table
+        rows[self.hidden_size] += self.multiplied + self.looked_up - rows.total()
+        return +rows
+
     @property
     def norms(self) -> int:
         """Scales of the normalisations and the scalar a layer."""
@@ -116,6 +129,10 @@ class Config:
         """Bytes that one more token adds to a 16-bit cache while every window is still open."""
         own = self.layer_types[: self.num_hidden_layers - self.num_kv_shared_layers]
         return 2 * 2 * self.num_key_value_heads * sum(map(self.head_dim_of, own))
+
+    def _query_weights(self, layer: int) -> int:
+        """Weights that make a layer's queries, and as many its output."""
+        return self.hidden_size * self.num_attention_heads * self.head_dim_of(self.layer_types[layer])
 
     def _block_weights(self, layer: int) -> int:
         """Multiplied weights of one layer, its share of the per-layer input projection included."""
