@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx2
 import pytest
@@ -258,6 +258,24 @@ def test_slow_clients_are_dropped_and_block_nobody(address):
             assert not connection.recv(1000)
         connection.close()
     assert time.monotonic() - begun < 12
+
+
+def test_more_requests_than_there_is_room_for_are_told_when_to_come_again(folder):
+    few = "import minikin.serve.guard\nminikin.serve.guard._MOST_AT_ONCE = 3"
+    with serving(folder / "small", before=few) as (address, _), ExitStack() as open_ones:
+        host, port = re.fullmatch(r"http://(.*):(\d+)", address).groups()
+        head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        for _ in range(3):
+            connection = open_ones.enter_context(socket.create_connection((host, int(port))))
+            connection.sendall(head + b"Content-Length: 1000\r\n\r\n{")
+        until(lambda: httpx2.get(f"{address}/health").status_code == 503)
+        refused = httpx2.post(f"{address}/v1/completions", json={})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json()["error"]["code"] == "overloaded"
+        assert refused.json()["error"]["type"] == "server_error"
+        open_ones.close()
+        until(lambda: httpx2.get(f"{address}/health").status_code == 200)
+        assert 'status="503"' in httpx2.get(f"{address}/metrics").text
 
 
 def test_bytes_changed_at_random(address):
