@@ -152,6 +152,7 @@ def test_who_does_not_wait_for_a_whole_answer_frees_the_place(address):
     with socket.create_connection((name, int(port))) as raw:
         raw.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         until(lambda: running(address)["running"] == 4)
+        assert running(address)["slots"] == {"free": 0, "busy": 4}
     until(lambda: running(address)["running"] == 0, 1.0)
 
 
@@ -325,6 +326,11 @@ def test_a_key_is_asked_for_everywhere_but_at_the_door(folder):
             assert httpx2.get(f"{address}/v1/models", headers=headers).status_code == status
         refused = httpx2.post(f"{address}/v1/chat/completions", json=SAY).json()["error"]
         assert refused["type"] == "authentication_error"
+        told = httpx2.get(f"{address}/openapi.json", headers={"Authorization": "Bearer secret"}).json()
+        assert told["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
+        assert told["security"] == [{"key": []}]
+        assert told["paths"]["/health"]["get"]["security"] == []
+        assert "security" not in told["paths"]["/v1/models"]["get"]
 
 
 @pytest.mark.parametrize("engine", ["torch", "llama.cpp"])

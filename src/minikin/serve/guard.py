@@ -12,7 +12,7 @@ from minikin.serve.metrics import Metrics
 from minikin.serve.page import PAGE
 from minikin.serve.refusal import Refusal
 
-_OPEN = ("/health", *PAGE)  # whoever asks
+OPEN = ("/health", *PAGE)  # whoever asks
 LARGEST_HEAD = 16 << 10  # bytes of headers
 _MOST_AT_ONCE = 4000  # requests: some memory and a file each
 _CONTENT = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:"
@@ -57,7 +57,7 @@ class Guard:
         # a page on another name that resolves to this address is not ours
         if _name(headers.get("host", "")) not in self._hosts:
             return Refusal(421, "this server goes by another name; see --allow-host", code="misdirected_request")
-        if self._key is None or scope["path"] in _OPEN:
+        if self._key is None or scope["path"] in OPEN:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(given.strip(" \t").encode("latin-1"), self._key.encode()):
