@@ -1,5 +1,6 @@
 """Beams as an engine: the answer of a search, one after the other, until nobody wants it."""
 
+from asyncio import CancelledError
 from dataclasses import replace
 from threading import Event, Thread
 from time import sleep
@@ -78,9 +79,17 @@ def test_who_leaves_is_searched_for_no_more(engine, leaving, monkeypatch):
             engine.ask(Ask(prompt=PROMPTS[0], max_tokens=3), Heard())
 
 
-def test_what_fails_is_told_and_the_next_is_answered(engine, monkeypatch):
+class Panic(BaseException):
+    """As a native library raises it."""
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, Panic, KeyboardInterrupt, CancelledError])
+def test_what_fails_is_told_and_the_next_is_answered(engine, monkeypatch, error):
+    def broken_off(*_):
+        raise error("division by zero")
+
     with monkeypatch.context() as broken:
-        broken.setattr(beam_engine, "beam_search", lambda *_: 1 / 0)
+        broken.setattr(beam_engine, "beam_search", broken_off)
         heard = Heard()
         engine.ask(Ask(prompt=PROMPTS[0], max_tokens=3), heard)
         heard.wait()

@@ -319,6 +319,19 @@ def test_what_llama_cpp_never_said_before_ends_the_answer_and_no_more(folder, fi
     engine.close()
 
 
+def test_whatever_is_raised_while_llama_cpp_is_asked_ends_the_answer_and_no_more(folder, file, monkeypatch):
+    engine = LlamaCppEngine(folder, file, slots=1)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(llamacpp_engine._Running, "posted", interrupted)
+        assert answer(engine).end.reason == "failed"
+    assert len(answer(engine).wait()) > 0
+    engine.close()
+
+
 def test_a_process_that_dies_is_told_and_replaced(folder, file):
     engine = LlamaCppEngine(folder, file, slots=2)
     before = answer(engine).wait()

@@ -26,6 +26,45 @@ def test_all_that_is_said_is_the_text(text):
     assert "".join(spoken(text)[0]) == text
 
 
+WORDS = [token for token in range(TOKENIZER.vocab_size) if not TOKENIZER.decode([token]).startswith("\ufffd")]
+CHARACTERS = st.text(st.characters(exclude_categories=["Cs"]) | st.just("\ufffd"), max_size=3)
+
+
+def byte_tokens(spelt):
+    return [TOKENIZER.encode("\x00")[0] + byte for byte in spelt]
+
+
+def said_of(tokens):
+    speech = Speech(TOKENIZER)
+    return "".join([*(speech.more(token) for token in tokens), speech.rest()])
+
+
+@given(st.lists(st.sampled_from(WORDS) | CHARACTERS))
+@settings(max_examples=500)
+def test_tokens_one_by_one_say_what_they_decode_to_at_once(words):
+    # whole words, special tokens, leading spaces, characters byte by byte, in any order
+    tokens = [token for word in words for token in ([word] if isinstance(word, int) else byte_tokens(word.encode()))]
+    assert said_of(tokens) == TOKENIZER.decode(tokens)
+
+
+@given(CHARACTERS, st.binary(max_size=6))
+def test_what_was_said_stays_said_whatever_bytes_come_behind(text, behind):
+    tokens = byte_tokens(text.encode())
+    assert said_of([*tokens, *byte_tokens(behind)]).startswith(said_of(tokens))
+
+
+def test_bytes_that_make_no_character_are_as_many_as_they_are():
+    assert said_of(byte_tokens(b"\xc3\xa9\xff\xff\xff\xff")) == "é" + "\ufffd" * 4
+
+
+@pytest.mark.parametrize("word", [" mat", "é", "\ufffd", "🐻"])
+def test_a_token_is_read_with_no_more_than_the_bytes_of_a_character(word, monkeypatch):
+    sizes, plain = [], Tokenizer.decode
+    monkeypatch.setattr(Tokenizer, "decode", lambda self, ids: sizes.append(len(ids)) or plain(self, ids))
+    assert said_of(TOKENIZER.encode(word) * 200) == word * 200
+    assert max(sizes) <= 4
+
+
 @given(st.text("ab ", max_size=30), st.lists(st.text("ab ", min_size=1, max_size=4), max_size=3))
 @settings(max_examples=500, deadline=None)
 def test_nothing_from_a_stop_sequence_on_is_said(text, stops):

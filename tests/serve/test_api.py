@@ -279,9 +279,18 @@ def test_state_and_counters(client, address):
     assert health["status"] == "ok"
     assert health["members"].keys() == {"large", "small"}
     assert health["resident_bytes"] > 1 << 20
+    assert health["members"]["small"]["slots"] == {"free": 8, "busy": 0}
     counters = httpx2.get(f"{address}/metrics").text
     assert 'minikin_requests_total{route="/v1/chat/completions",status="200"}' in counters
     assert 'minikin_first_token_seconds_bucket{le="0.005",member="large"}' in counters
     assert 'minikin_running{member="small"} 0.0' in counters
     httpx2.get(f"{address}/v1/models/small")
     assert 'minikin_requests_total{route="/v1/models/{name}",status="200"}' in httpx2.get(f"{address}/metrics").text
+
+
+def test_the_description_says_what_can_happen_where(address):
+    told = httpx2.get(f"{address}/openapi.json").json()
+    slow = {path for path, methods in told["paths"].items() for how in methods.values() if "504" in how["responses"]}
+    assert slow == {"/v1/chat/completions", "/v1/completions", "/v1/responses"}
+    assert "security" not in told
+    assert "securitySchemes" not in told["components"]

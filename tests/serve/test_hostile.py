@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import httpx2
 import pytest
@@ -152,6 +152,7 @@ def test_who_does_not_wait_for_a_whole_answer_frees_the_place(address):
     with socket.create_connection((name, int(port))) as raw:
         raw.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         until(lambda: running(address)["running"] == 4)
+        assert running(address)["slots"] == {"free": 0, "busy": 4}
     until(lambda: running(address)["running"] == 0, 1.0)
 
 
@@ -260,6 +261,24 @@ def test_slow_clients_are_dropped_and_block_nobody(address):
     assert time.monotonic() - begun < 12
 
 
+def test_more_requests_than_there_is_room_for_are_told_when_to_come_again(folder):
+    few = "import minikin.serve.guard\nminikin.serve.guard._MOST_AT_ONCE = 3"
+    with serving(folder / "small", before=few) as (address, _), ExitStack() as open_ones:
+        host, port = re.fullmatch(r"http://(.*):(\d+)", address).groups()
+        head = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        for _ in range(3):
+            connection = open_ones.enter_context(socket.create_connection((host, int(port))))
+            connection.sendall(head + b"Content-Length: 1000\r\n\r\n{")
+        until(lambda: httpx2.get(f"{address}/health").status_code == 503)
+        refused = httpx2.post(f"{address}/v1/completions", json={})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json()["error"]["code"] == "overloaded"
+        assert refused.json()["error"]["type"] == "server_error"
+        open_ones.close()
+        until(lambda: httpx2.get(f"{address}/health").status_code == 200)
+        assert 'status="503"' in httpx2.get(f"{address}/metrics").text
+
+
 def test_bytes_changed_at_random(address):
     """A few hundred here; `benchmarks/serve_fuzz.py` sends ten thousand."""
     chance = random.Random(1)
@@ -307,6 +326,11 @@ def test_a_key_is_asked_for_everywhere_but_at_the_door(folder):
             assert httpx2.get(f"{address}/v1/models", headers=headers).status_code == status
         refused = httpx2.post(f"{address}/v1/chat/completions", json=SAY).json()["error"]
         assert refused["type"] == "authentication_error"
+        told = httpx2.get(f"{address}/openapi.json", headers={"Authorization": "Bearer secret"}).json()
+        assert told["components"]["securitySchemes"] == {"key": {"type": "http", "scheme": "bearer"}}
+        assert told["security"] == [{"key": []}]
+        assert told["paths"]["/health"]["get"]["security"] == []
+        assert "security" not in told["paths"]["/v1/models"]["get"]
 
 
 @pytest.mark.parametrize("engine", ["torch", "llama.cpp"])

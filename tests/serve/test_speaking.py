@@ -1,17 +1,24 @@
 """Answers in the server's loop, of an engine that says what it is told to: every end that one can come to."""
 
 import asyncio
+import json
+from threading import current_thread
 
 import pytest
 
 from minikin.base.errors import BusyError
 from minikin.engine.asking import Ask, Ended, Load, Ticket, Token
 from minikin.serve import speaking as module
+from minikin.serve.chat import answer_chat
+from minikin.serve.completions import answer_completion
 from minikin.serve.events import streamed
+from minikin.serve.fields import ChatRequest, CompletionRequest
 from minikin.serve.house import House, Served
 from minikin.serve.metrics import Metrics
 from minikin.serve.refusal import Refusal
-from minikin.serve.speaking import speaking
+from minikin.serve.speaking import Piece, speaking
+from minikin.serve.whole import whole_answer
+from minikin.text.tokenizer import Tokenizer
 
 
 class Scripted:
@@ -157,3 +164,78 @@ def test_a_stream_that_nobody_takes_closes_its_events(begun):
         assert closed == [True]  # at once, not when memory is looked through
 
     asyncio.run(left())
+
+
+TOKENIZER = Tokenizer.train(["a a a"], 280)
+PIECE, BYTE, PART = TOKENIZER.encode("a")[0], 6 + ord("a"), 6 + 0xC3
+LIKELIEST = ((PIECE, -0.5), (TOKENIZER.eos_id, -1.0), (BYTE, -1.5), (TOKENIZER.turn_end_id, -2.0), (PART, -2.5))
+
+
+def answered(how, fields, script, **more):
+    """The body of what a route answers, when the engine says the script."""
+    member = Served(name="scripted", engine=Scripted(script), tokenizer=TOKENIZER)
+
+    async def body():
+        reply = await how(member, fields(model="scripted", **more), Metrics(House([member])))
+        if not hasattr(reply, "body_iterator"):
+            return reply.body.decode()
+        return "".join([part async for part in reply.body_iterator])
+
+    return asyncio.run(body())
+
+
+def events_of(body):
+    return [json.loads(line.removeprefix("data: ")) for line in body.split("\n\n") if line.startswith("data: {")]
+
+
+@pytest.mark.parametrize("said", [PIECE, BYTE])
+def test_likely_tokens_are_told_apart_by_their_names(said):
+    assert PIECE != BYTE
+    share = dict(LIKELIEST)[said]
+    script = [Token(id=said, text="a", logprob=share, likeliest=LIKELIEST), Ended(reason="length", tokens=1)]
+    told = json.loads(answered(answer_completion, CompletionRequest, script, prompt="a", logprobs=5))
+    found = told["choices"][0]["logprobs"]
+    assert (found["tokens"], found["token_logprobs"]) == (["a"], [share])
+    # of two tokens that are written "a", the likelier
+    assert found["top_logprobs"] == [{"a": -0.5, "<eos>": -1.0, "<turn|>": -2.0, "bytes:\\xc3": -2.5}]
+    asked = {"messages": [{"role": "user", "content": "a"}], "logprobs": True, "top_logprobs": 5}
+    told = json.loads(answered(answer_chat, ChatRequest, script, **asked))
+    (found,) = told["choices"][0]["logprobs"]["content"]
+    assert [each["token"] for each in found["top_logprobs"]] == ["a", "<eos>", "a", "<turn|>", "\ufffd"]
+    assert [each["bytes"] for each in found["top_logprobs"]] == [[97], [], [97], [], [0xC3]]
+
+
+@pytest.mark.parametrize(
+    ("how", "fields", "prompt"),
+    [
+        (answer_completion, CompletionRequest, {"prompt": "a"}),
+        (answer_chat, ChatRequest, {"messages": [{"role": "user", "content": "a"}]}),
+    ],
+)
+def test_every_chunk_but_the_last_says_that_nothing_is_counted_yet(how, fields, prompt):
+    counted = {"stream_options": {"include_usage": True}}
+    chunks = events_of(answered(how, fields, words("a", "b"), stream=True, **prompt, **counted))
+    assert len(chunks) > 1
+    assert [chunk["usage"] for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+    assert chunks[-1]["usage"]["completion_tokens"] == 2
+    plain = events_of(answered(how, fields, words("a", "b"), stream=True, **prompt))
+    assert not [chunk for chunk in plain if "usage" in chunk]
+
+
+@pytest.mark.parametrize(("tokens", "beside"), [(3, False), (200, True)])
+def test_a_large_answer_is_made_beside_the_loop_and_is_the_same(tokens, beside):
+    token, threads = Token(id=PIECE, text="ä", logprob=-1.5, likeliest=LIKELIEST * 3), []
+    pieces = [Piece(text="ä", tokens=(token,) * tokens)]
+
+    def made():
+        threads.append(current_thread())
+        return {"text": "ä\n", "logprobs": [LIKELIEST], "usage": None}
+
+    async def body():
+        return await whole_answer(pieces, made)
+
+    reply = asyncio.run(body())
+    assert (threads[0] is not current_thread()) == beside
+    shares = json.dumps(LIKELIEST).replace(" ", "")
+    assert reply.body.decode() == f'{{"text":"ä\\n","logprobs":[{shares}],"usage":null}}'
+    assert reply.headers["content-type"] == "application/json"

@@ -74,7 +74,7 @@ class BeamEngine:
                 ended = self._told(running)
             except _Left:
                 ended = Ended(reason="cancelled")
-            except Exception as error:  # noqa: BLE001  whatever it was, nobody must wait for it
+            except BaseException as error:  # noqa: BLE001  whatever it was, a panic too, nobody must wait for it
                 ended = Ended(reason="failed", problem=in_a_line(error))
             self._searching = False
             self._line.done()

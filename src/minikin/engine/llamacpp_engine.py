@@ -151,7 +151,7 @@ class LlamaCppEngine:
                 running.cancel()
             try:
                 reason, problem = self._answered(running)
-            except Exception as error:  # noqa: BLE001  whatever llama.cpp sends, its asker must hear of an end
+            except BaseException as error:  # noqa: BLE001  whatever llama.cpp sends, its asker must hear of an end
                 reason, problem = "failed", in_a_line(error)
             if running.cancelled:
                 reason, problem = "cancelled", ""

@@ -15,31 +15,25 @@ class Speech:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._ids: list[int] = []
-        # what was said before these two is done with; between them lies what the next token is read together with
-        self._known, self._read = 0, 0
+        self._waiting: list[int] = []  # parts of one character; whatever is before them is said and done with
 
     def more(self, token: int) -> str:
         """What is sure once this token is known; often nothing."""
-        if not self._tokenizer.decode([token]):
+        alone = self._tokenizer.decode([token])
+        if not alone:
             return ""  # it has no text, and must not stand between the bytes of a character
-        self._ids.append(token)
-        fresh = self._fresh()
-        waiting = len(self._ids) - self._read
-        if not fresh or (fresh.endswith(_BROKEN) and waiting < _MOST_BYTES):
+        self._waiting.append(token)
+        fresh = self._tokenizer.decode(self._waiting) if len(self._waiting) > 1 else alone
+        waits = len(self._waiting) < _MOST_BYTES and fresh == _BROKEN * len(self._waiting)
+        if waits and len(self._tokenizer.bytes_of(token)) == 1:  # and not the character that means a broken one
             return ""
-        self._known, self._read = self._read, len(self._ids)
+        self._waiting = []
         return fresh
 
     def rest(self) -> str:
         """What was held back, if nothing more comes."""
-        fresh = self._fresh()
-        self._known = self._read = len(self._ids)
+        fresh, self._waiting = self._tokenizer.decode(self._waiting), []
         return fresh
-
-    def _fresh(self) -> str:
-        before = self._tokenizer.decode(self._ids[self._known : self._read])
-        return self._tokenizer.decode(self._ids[self._known :])[len(before) :]
 
 
 @final

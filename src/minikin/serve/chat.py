@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from minikin.engine.asking import Ask, Token
 from minikin.serve.events import DONE, event, streamed
@@ -14,6 +14,7 @@ from minikin.serve.house import Served
 from minikin.serve.metrics import Metrics
 from minikin.serve.refusal import Refusal
 from minikin.serve.speaking import Piece, speaking
+from minikin.serve.whole import whole_answer
 
 
 async def answer_chat(member: Served, asked: ChatRequest, metrics: Metrics) -> Response:
@@ -28,9 +29,8 @@ async def answer_chat(member: Served, asked: ChatRequest, metrics: Metrics) -> R
         return await streamed(_stream(member, asked, asks, metrics))
     with speaking(member, asks, asked.stop, metrics) as answers:
         pieces = await answers.whole()
-    return JSONResponse(
-        _envelope(member, "chat.completion", uuid4().hex) | _answers(member, asked, pieces, len(prompt))
-    )
+    envelope = _envelope(member, "chat.completion", uuid4().hex)
+    return await whole_answer(pieces, lambda: envelope | _answers(member, asked, pieces, len(prompt)))
 
 
 def usage(prompt: int, completion: int) -> dict[str, Any]:
@@ -106,5 +106,5 @@ def _logprobs(member: Served, tokens: Sequence[Token]) -> dict[str, Any]:
 
 
 def _share(member: Served, token: int, logprob: float | None) -> dict[str, Any]:
-    spelt = member.tokenizer.bytes_of(token)
-    return {"token": spelt.decode(errors="replace"), "logprob": logprob, "bytes": list(spelt)}
+    spelt = member.spelling.of(token)
+    return {"token": spelt.text, "logprob": logprob, "bytes": spelt.bytes}

@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import Any
 from uuid import uuid4
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from minikin.engine.asking import Ask, Token
 from minikin.serve.chat import usage
@@ -15,7 +15,8 @@ from minikin.serve.fields import CompletionRequest
 from minikin.serve.house import Served
 from minikin.serve.metrics import Metrics
 from minikin.serve.refusal import Refusal
-from minikin.serve.speaking import speaking
+from minikin.serve.speaking import Piece, speaking
+from minikin.serve.whole import whole_answer
 
 _DEFAULT = 16  # tokens, as OpenAI has it
 
@@ -33,12 +34,8 @@ async def answer_completion(member: Served, asked: CompletionRequest, metrics: M
         return await streamed(_stream(member, asked, asks, read, metrics))
     with speaking(member, asks, asked.stop, metrics) as answers:
         pieces = await answers.whole()
-    choices = [
-        _choice(index, _echo(member, asked, ask) + piece.text, piece.finish, _logprobs(member, asked, piece.tokens, 0))
-        for index, (ask, piece) in enumerate(zip(asks, pieces, strict=True))
-    ]
-    counted = usage(read, sum(piece.count for piece in pieces))
-    return JSONResponse(_envelope(member) | {"choices": choices, "usage": counted})
+    told = _envelope(member) | {"usage": usage(read, sum(piece.count for piece in pieces))}
+    return await whole_answer(pieces, lambda: told | {"choices": _choices(member, asked, asks, pieces)})
 
 
 async def _prompts(member: Served, asked: CompletionRequest) -> list[tuple[int, ...]]:
@@ -50,20 +47,31 @@ async def _prompts(member: Served, asked: CompletionRequest) -> list[tuple[int, 
     return [await member.prompt_of_text(each) if isinstance(each, str) else tuple(each) for each in given]  # type: ignore[arg-type]
 
 
+def _choices(
+    member: Served, asked: CompletionRequest, asks: Sequence[Ask], pieces: Sequence[Piece]
+) -> list[dict[str, Any]]:
+    return [
+        _choice(index, _echo(member, asked, ask) + piece.text, piece.finish, _logprobs(member, asked, piece.tokens, 0))
+        for index, (ask, piece) in enumerate(zip(asks, pieces, strict=True))
+    ]
+
+
 async def _stream(
     member: Served, asked: CompletionRequest, asks: Sequence[Ask], read: int, metrics: Metrics
 ) -> AsyncGenerator[str, None]:
     envelope, said, offsets = _envelope(member), 0, [0] * len(asks)
     before = [_echo(member, asked, ask) for ask in asks]
+    counted = asked.stream_options is not None and asked.stream_options.include_usage
+    extra = {"usage": None} if counted else {}
     with speaking(member, asks, asked.stop, metrics) as answers:
         async for index, piece in answers.pieces():
             logprobs = _logprobs(member, asked, piece.tokens, offsets[index])
             choice = _choice(index, before[index] + piece.text, piece.finish, logprobs)
-            yield event(envelope | {"choices": [choice]})
+            yield event(envelope | {"choices": [choice]} | extra)
             before[index], said = "", said + piece.count
             # a stop sequence's beginning is held back, but its tokens are not
             offsets[index] += sum(len(token.text) for token in piece.tokens)
-    if asked.stream_options is not None and asked.stream_options.include_usage:
+    if counted:
         yield event(envelope | {"choices": [], "usage": usage(read, said)})
     yield DONE
 
@@ -87,7 +95,7 @@ def _logprobs(member: Served, asked: CompletionRequest, tokens: Sequence[Token],
         return None
     before = accumulate((len(token.text) for token in tokens), initial=offset)
     return {
-        "tokens": [_named(member, token.id) for token in tokens],
+        "tokens": [member.spelling.of(token.id).name for token in tokens],
         "token_logprobs": [token.logprob for token in tokens],
         "top_logprobs": [_top(member, token) for token in tokens],
         "text_offset": list(before)[:-1],
@@ -95,14 +103,8 @@ def _logprobs(member: Served, asked: CompletionRequest, tokens: Sequence[Token],
 
 
 def _top(member: Served, token: Token) -> dict[str, float | None]:
-    """The likeliest, and the one that was said."""
-    return {_named(member, other): share for other, share in ((token.id, token.logprob), *token.likeliest)}
-
-
-def _named(member: Served, token: int) -> str:
-    """A token's text, or its bytes if they are but a part of a character."""
-    spelt = member.tokenizer.bytes_of(token)
-    try:
-        return spelt.decode()
-    except UnicodeDecodeError:
-        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in spelt)
+    """The likeliest, and the one that was said; of those that are called the same, the likelier."""
+    found: dict[str, float | None] = {}
+    for other, share in (*token.likeliest, (token.id, token.logprob)):
+        found.setdefault(member.spelling.of(other).name, share)
+    return found

@@ -6,8 +6,9 @@ Fields that are not named here are ignored, as clients send many that mean nothi
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
-LONGEST_STOP, MOST_STOPS, MOST_CHOICES, MOST_MESSAGES = 256, 4, 4, 256
+LONGEST_STOP, MOST_STOPS, MOST_CHOICES, MOST_MESSAGES, MOST_BIASES = 256, 4, 4, 256, 1024
 
 
 def _listed(value: Any) -> Any:
@@ -16,6 +17,17 @@ def _listed(value: Any) -> Any:
 
 def _off(value: Any) -> Any:
     return 0 if value == -1 and not isinstance(value, bool) else value
+
+
+def _few(value: Any) -> Any:
+    """As it is, unless there are too many to look at each."""
+    if isinstance(value, dict) and len(value) > MOST_BIASES:
+        raise PydanticCustomError(
+            "too_long",
+            "Dictionary should have at most {most} items, not {found}",
+            {"most": MOST_BIASES, "found": len(value)},
+        )
+    return value
 
 
 class _Fields(BaseModel):
@@ -29,7 +41,8 @@ class TextPart(_Fields):
     text: str
 
 
-Content = str | Annotated[list[TextPart], Field(max_length=MOST_MESSAGES)]
+# of many that are wrong the first is told, and the others are not looked at
+Content = str | Annotated[list[TextPart], Field(max_length=MOST_MESSAGES, fail_fast=True)]
 
 
 class ChatMessage(_Fields):
@@ -68,7 +81,8 @@ class Settings(_Fields):
     logit_bias: (
         Annotated[
             dict[Annotated[str, Field(pattern=r"^\d{1,8}$")], Annotated[float, Field(ge=-100, le=100)]],
-            Field(max_length=1024),
+            Field(max_length=MOST_BIASES),
+            BeforeValidator(_few),
         ]
         | None
     ) = None
@@ -87,7 +101,7 @@ _Limit = Annotated[int, Field(ge=1, le=1 << 31)] | None
 class ChatRequest(Settings):
     """POST /v1/chat/completions."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)]
     max_tokens: _Limit = None
     max_completion_tokens: _Limit = None
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
@@ -133,7 +147,7 @@ class ResponsesRequest(Settings):
 
     prompt_field = "input"
 
-    input: str | Annotated[list[InputMessage], Field(min_length=1, max_length=MOST_MESSAGES)]
+    input: str | Annotated[list[InputMessage], Field(min_length=1, max_length=MOST_MESSAGES, fail_fast=True)]
     instructions: str | None = None
     max_output_tokens: _Limit = None
     text: TextFormat | None = None

@@ -1,4 +1,4 @@
-"""What every request passes: is this our name, and may they ask."""
+"""What every request passes: is there room for it, is this our name, and may they ask."""
 
 import hmac
 from collections.abc import Collection
@@ -12,8 +12,9 @@ from minikin.serve.metrics import Metrics
 from minikin.serve.page import PAGE
 from minikin.serve.refusal import Refusal
 
-_OPEN = ("/health", *PAGE)  # whoever asks
+OPEN = ("/health", *PAGE)  # whoever asks
 LARGEST_HEAD = 16 << 10  # bytes of headers
+_MOST_AT_ONCE = 4000  # requests: some memory and a file each
 _CONTENT = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:"
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -33,26 +34,30 @@ class Guard:
         self, app: ASGIApp, hosts: Collection[str], key: str | None, metrics: Metrics, routes: Collection[Route]
     ) -> None:
         self._app, self._hosts, self._key, self._metrics = app, frozenset(hosts), key, metrics
-        self._routes = tuple(routes)
+        self._routes, self._inside = tuple(routes), 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        watched = self._watched(scope, send)
-        if refusal := self._refusal(scope):
-            await refusal.response()(scope, receive, watched)
-        else:
-            await self._app(scope, receive, watched)
+        watched, refusal = self._watched(scope, send), self._refusal(scope)
+        self._inside += 1
+        try:
+            await (refusal.response() if refusal else self._app)(scope, receive, watched)
+        finally:
+            self._inside -= 1
 
     def _refusal(self, scope: Scope) -> Refusal | None:
+        if self._inside >= _MOST_AT_ONCE:
+            said = f"{self._inside:,} requests are being answered already; ask again later"
+            return Refusal(503, said, kind="server_error", code="overloaded")
         headers = Headers(scope=scope)
         if sum(len(name) + len(value) for name, value in headers.raw) > LARGEST_HEAD:
             return Refusal(431, f"the headers are larger than {LARGEST_HEAD:,} bytes")
         # a page on another name that resolves to this address is not ours
         if _name(headers.get("host", "")) not in self._hosts:
             return Refusal(421, "this server goes by another name; see --allow-host", code="misdirected_request")
-        if self._key is None or scope["path"] in _OPEN:
+        if self._key is None or scope["path"] in OPEN:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and hmac.compare_digest(given.strip(" \t").encode("latin-1"), self._key.encode()):

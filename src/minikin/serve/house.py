@@ -5,12 +5,14 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import final
 
 from minikin.base.errors import AskError
 from minikin.engine.asking import Ask, Engine, fitting
 from minikin.serve.fields import ChatMessage, Settings
 from minikin.serve.refusal import Refusal, refused
+from minikin.serve.spelling import Spelling
 from minikin.text.chat import Message, Role, encode_prompt
 from minikin.text.tokenizer import Tokenizer
 
@@ -27,6 +29,11 @@ class Served:
     engine: Engine
     tokenizer: Tokenizer
     since: int = field(default_factory=lambda: int(time.time()))
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """What its tokens are called."""
+        return Spelling(self.tokenizer)
 
     async def prompt_of_chat(self, messages: Sequence[ChatMessage], param: str) -> tuple[int, ...]:
         """Tokens up to where the assistant speaks; `param` is the field that messages came in."""

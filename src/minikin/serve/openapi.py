@@ -1,6 +1,6 @@
 """The API as OpenAPI 3.1, from the fields themselves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -15,6 +15,7 @@ _TOLD = {
     "/metrics": "Counters for Prometheus.",
 }
 _ERRORS = (400, 401, 404, 405, 413, 415, 421, 429, 431, 500, 503)
+_TOO_SLOW = 504  # only an answer that is written can be
 _NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
 
 
@@ -35,20 +36,30 @@ def description(members: Sequence[str], asked: Mapping[str, type[Settings]]) -> 
     }
 
 
+def with_key(told: Mapping[str, Any], open_paths: Collection[str]) -> dict[str, Any]:
+    """The same document for a server that asks for a key, but on some paths."""
+    paths = {
+        path: {method: how | ({"security": []} if path in open_paths else {}) for method, how in methods.items()}
+        for path, methods in told["paths"].items()
+    }
+    scheme = {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}}
+    return {**told, "paths": paths, "components": told["components"] | scheme, "security": [{"key": []}]}
+
+
 def _post(fields: str, summary: str) -> dict[str, Any]:
     schema = {"$ref": f"#/components/schemas/{fields}"}
     body = {"required": True, "content": {"application/json": {"schema": schema}}}
-    return {"summary": " ".join(summary.split()), "requestBody": body, "responses": _responses()}
+    return {"summary": " ".join(summary.split()), "requestBody": body, "responses": _responses(*_ERRORS, _TOO_SLOW)}
 
 
 def _get(path: str, summary: str) -> dict[str, Any]:
     named = {"parameters": [_NAME]} if "{name}" in path else {}
-    return {"summary": summary, "responses": _responses()} | named
+    return {"summary": summary, "responses": _responses(*_ERRORS)} | named
 
 
-def _responses() -> dict[str, Any]:
+def _responses(*errors: int) -> dict[str, Any]:
     problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    refused = {str(status): {"description": "Refused.", "content": problem} for status in _ERRORS}
+    refused = {str(status): {"description": "Refused.", "content": problem} for status in errors}
     return {"200": {"description": "The answer, or a stream of it."}} | refused
 
 

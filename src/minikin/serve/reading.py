@@ -31,7 +31,8 @@ def parsed(body: bytes) -> dict[str, Any]:
     """A JSON object; raises Refusal for anything else, however strange."""
     try:
         value = json.loads(body.decode("utf-8"), parse_constant=_no_number)
-        json.dumps(value, ensure_ascii=False).encode("utf-8")  # half of a character, written as \\ud800, is no text
+        if b"\\u" in body:  # half of a character, written as \\ud800, is no text
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError as error:
         raise Refusal(400, "the body is nested too deeply") from error
     except ValueError as error:  # bad JSON, bad UTF-8, half characters, numbers of thousands of digits

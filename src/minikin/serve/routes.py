@@ -12,13 +12,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from minikin.engine.asking import Load
 from minikin.serve.chat import answer_chat
 from minikin.serve.completions import answer_completion
 from minikin.serve.fields import ChatRequest, CompletionRequest, ResponsesRequest, Settings
-from minikin.serve.guard import Guard
+from minikin.serve.guard import OPEN, Guard
 from minikin.serve.house import House, Served
 from minikin.serve.metrics import Metrics
-from minikin.serve.openapi import description
+from minikin.serve.openapi import description, with_key
 from minikin.serve.page import page_routes
 from minikin.serve.reading import read_fields
 from minikin.serve.refusal import Refusal, answer_fault, answer_refusal
@@ -40,7 +41,7 @@ def application(house: House, hosts: Collection[str], key: str | None) -> ASGIAp
             *page_routes(),
             Route("/health", _health(house, metrics)),
             Route("/metrics", _metrics(metrics)),
-            Route("/openapi.json", _openapi(house)),
+            Route("/openapi.json", _openapi(house, key)),
             Route("/v1/models", _models(house)),
             Route("/v1/models/{name}", _model(house)),
             *(Route(path, _asked(house, metrics, fields, how), methods=["POST"]) for path, fields, how in _ASKED),
@@ -91,15 +92,17 @@ async def _gone(request: Request) -> None:
 def _health(house: House, metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
     async def endpoint(_: Request) -> Response:
         loads = [(member, member.engine.load()) for member in house]
-        members = {
-            member.name: {"engine": member.engine.name, "running": load.running, "waiting": load.waiting}
-            for member, load in loads
-        }
+        members = {member.name: {"engine": member.engine.name} | _load(load) for member, load in loads}
         well = all(load.alive for _, load in loads)
         told = {"status": "ok" if well else "failed", "members": members, "resident_bytes": metrics.resident()}
         return JSONResponse(told, 200 if well else 503)
 
     return endpoint
+
+
+def _load(load: Load) -> dict[str, Any]:
+    free = max(0, load.slots - load.running)
+    return {"running": load.running, "waiting": load.waiting, "slots": {"free": free, "busy": load.slots - free}}
 
 
 def _metrics(metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
@@ -109,8 +112,10 @@ def _metrics(metrics: Metrics) -> Callable[[Request], Awaitable[Response]]:
     return endpoint
 
 
-def _openapi(house: House) -> Callable[[Request], Awaitable[Response]]:
+def _openapi(house: House, key: str | None) -> Callable[[Request], Awaitable[Response]]:
     told = description([member.name for member in house], {path: fields for path, fields, _ in _ASKED})
+    if key is not None:
+        told = with_key(told, OPEN)
 
     async def endpoint(_: Request) -> Response:
         return JSONResponse(told)

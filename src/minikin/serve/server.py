@@ -18,8 +18,9 @@ from minikin.serve.house import House
 from minikin.serve.routes import application
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_RECEIPT, _TAKEN = 8.0, 10.0  # seconds that a request may take to arrive, and an answer to be taken
-_MOST_CONNECTIONS, _FILES, _BACKLOG = 4000, 8192, 2048
+_RECEIPT = 8.0  # seconds that a request may take to arrive
+_TAKEN, _LOOK = 10.0, 0.25  # seconds in which something of an answer must be taken, and after which that is looked at
+_FILES, _BACKLOG = 8192, 2048
 # seconds that running answers have to end when the server is asked to, and that it takes to tell those that have not
 _LAST_WORDS, _PARTING = 30, 5
 
@@ -57,7 +58,6 @@ def serve(
         server_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
-        limit_concurrency=_MOST_CONNECTIONS,
         h11_max_incomplete_event_size=LARGEST_HEAD,
         timeout_graceful_shutdown=_LAST_WORDS + _PARTING,
     )
@@ -91,10 +91,11 @@ class _Timely(H11Protocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._sending, self._taking = _Deadline(self, _RECEIPT), _Deadline(self, _TAKEN)
+        self._sending, self._taking = _Deadline(self, _RECEIPT), _Takes(self, _TAKEN)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # whatever the system does not take at once is waited for, however little
         self._sending.begin()
 
     def data_received(self, data: bytes) -> None:
@@ -145,6 +146,41 @@ class _Deadline:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+@final
+class _Takes:
+    """Ends a connection that took nothing of what waits for it for some seconds; who takes a little at a time may."""
+
+    def __init__(self, protocol: H11Protocol, seconds: float) -> None:
+        self._protocol, self._seconds = protocol, seconds
+        self._timer: asyncio.TimerHandle | None = None
+        self._left, self._since = 0, 0.0
+
+    def begin(self) -> None:
+        """Something waits from now on."""
+        self._left, self._since = self._protocol.transport.get_write_buffer_size(), self._protocol.loop.time()
+        self._look_again()
+
+    def end(self) -> None:
+        """Everything was taken, or the connection is no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look_again(self) -> None:
+        self.end()
+        self._timer = self._protocol.loop.call_later(_LOOK, self._look)
+
+    def _look(self) -> None:
+        left, now = self._protocol.transport.get_write_buffer_size(), self._protocol.loop.time()
+        if left < self._left:
+            self._since = now
+        self._left = left
+        if now - self._since >= self._seconds:
+            self._protocol.transport.abort()
+        else:
+            self._look_again()
 
 
 def _allow_many_files() -> None:

@@ -58,6 +58,10 @@ class Tokenizer:
             return bytes([int(piece[3:5], 16)])
         return self.decode([token]).encode()
 
+    def piece_of(self, token: int) -> str:
+        """How the vocabulary writes a token, also a special one, which has no text; nothing if there is none."""
+        return self._inner.id_to_token(token) or ""
+
     def save(self, folder: Path, model_max_length: int, chat_template: str) -> None:
         """Write what Transformers' AutoTokenizer and llama.cpp's converter read."""
         # compact: merges are most of the file
