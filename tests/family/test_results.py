@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from fakes import report
 
+from minikin.base.errors import DataError
 from minikin.family.answering import test_questions as questions_by_exam
 from minikin.family.exams import own_exams
 from minikin.family.naming import source_names
@@ -33,12 +34,12 @@ SHAPE = {
 }
 
 
-def recipe_on(root, **data):
+def recipe_on(root, examples=3, /, **data):
     fields = {
         "name": "talk",
         "data": {"root": str(root), **data},
         "member": {"full": {"shape": SHAPE, "train": {"tokens": 10}}},
-        "measure": {"max_examples": 3},
+        "measure": {"max_examples": examples},
     }
     return checked(fields, "here")
 
@@ -84,6 +85,37 @@ def test_several_sources_of_a_task_are_groups(tmp_path):
     assert groups == ["sgd en-de", "sgd de-en", "dailydialog en-de", "dailydialog de-en"]
     alone = recipe_on(tmp_path, dialogue={"train": ["village:9"], "select": names[:1]})
     assert {question.group for question in questions_of(alone, "dialogue")} == {""}
+
+
+def talk(*words):
+    """Dialogues that end with a word each."""
+    return [{"turns": [TURNS[0], {"role": "b", "text": word}]} for word in words]
+
+
+def test_replies_are_chosen_among_those_of_their_own_source(tmp_path):
+    ends = {name: [f"{name} {number}" for number in range(12)] for name in ("sgd", "dailydialog")}
+    for name, words in ends.items():
+        lines(tmp_path / name / "test.jsonl.gz", *talk(*words))
+    both = [f"{name}/test.jsonl.gz" for name in ends]
+    recipe = recipe_on(tmp_path, 12, dialogue={"train": ["village:9"], "test": both})
+    asked = questions_of(recipe, "dialogue")
+    assert [question.references for question in asked] == [(word,) for words in ends.values() for word in words]
+    for question in asked:
+        assert set(question.candidates) == set(ends[question.group])
+        assert question.candidates[question.answer] == question.references[0]
+    alone = recipe_on(tmp_path, 12, dialogue={"train": ["village:9"], "test": both[:1]})
+    assert [question.candidates for question in questions_of(alone, "dialogue")] == [
+        question.candidates for question in asked if question.group == "sgd"
+    ]
+
+
+def test_a_source_with_nothing_to_choose_among_is_named(tmp_path):
+    lines(tmp_path / "sgd" / "test.jsonl.gz", *talk("yes", "no"))
+    lines(tmp_path / "dailydialog" / "test.jsonl.gz", *talk("yes", "yes"))
+    both = ["sgd/test.jsonl.gz", "dailydialog/test.jsonl.gz"]
+    recipe = recipe_on(tmp_path, dialogue={"train": ["village:9"], "test": both})
+    with pytest.raises(DataError, match=r"^dialogue: its test dailydialog has a single last turn, .*; add dialogues$"):
+        questions_of(recipe, "dialogue")
 
 
 def test_results_are_kept_without_the_paths_that_the_recipe_names(tmp_path):

@@ -16,7 +16,7 @@ from minikin.measure.records import Answer
 from minikin.measure.select import Select, by_likelihood, by_likeness_and_gain
 from minikin.measure.tasks import Question, questions, selections, with_complexity
 from minikin.model.checkpoint import load, placed
-from minikin.text.records import Dialogue, Record
+from minikin.text.records import Dialogue, Record, Selection
 from minikin.text.tokenizer import Tokenizer
 
 
@@ -80,13 +80,23 @@ def selector(recipe: Recipe) -> Select:
 def questions_of(examples: Sequence[list[Record]], origins: Sequence[str], seed: int, first: int = 0) -> list[Question]:
     """Questions of examples, numbered from `first`, and where each is from.
 
-    Whole dialogues become selections among each other's last turns.
+    Whole dialogues become selections among the last turns of those from the same place.
     """
     told = list(zip(examples, origins, strict=True))
     dialogues = [(record, origin) for records, origin in told for record in records if isinstance(record, Dialogue)]
     if dialogues:
-        chosen = selections([dialogue for dialogue, _ in dialogues], seed)
+        chosen = _selections_of_each(dialogues, seed)
         others = [(records, origin) for records, origin in told if not isinstance(records[0], Dialogue)]
         told = [*others, *(([made], origin) for made, (_, origin) in zip(chosen, dialogues, strict=True))]
     numbered = enumerate(told, first)
     return with_complexity([asked for number, (each, origin) in numbered for asked in questions(each, number, origin)])
+
+
+def _selections_of_each(dialogues: Sequence[tuple[Dialogue, str]], seed: int) -> Iterator[Selection]:
+    """Selections in the order of the dialogues; a reply of another source would give itself away by its manner."""
+    origins = dict.fromkeys(origin for _, origin in dialogues)
+    made = {
+        origin: selections([dialogue for dialogue, theirs in dialogues if theirs == origin], seed, origin)
+        for origin in origins
+    }
+    return (next(made[origin]) for _, origin in dialogues)

@@ -76,16 +76,17 @@ def _shown(question: Question) -> Complexity:
             return None
 
 
-def selections(dialogues: Iterable[Dialogue], seed: int) -> Iterator[Selection]:
+def selections(dialogues: Iterable[Dialogue], seed: int, origin: str = "") -> Iterator[Selection]:
     """Response selection made from dialogues: the last turn among 19 last turns of others, or all there are.
 
-    Raises DataError if the dialogues have only one last turn among them.
+    Raises DataError, which names their origin, if the dialogues have only one last turn among them.
     """
     chance = Random(seed_for(seed, "selections"))
     told = list(dialogues)
     pool = sorted({dialogue.turns[-1].text for dialogue in told})
     if len(pool) < 2:
-        raise DataError("dialogue: its test has a single last turn, so there is nothing to select among; add dialogues")
+        test = f"its test {origin}" if origin else "its test"
+        raise DataError(f"dialogue: {test} has a single last turn, so there is nothing to select among; add dialogues")
     for dialogue in told:
         *context, last = dialogue.turns
         others = [text for text in chance.sample(pool, min(len(pool), _CANDIDATES)) if text != last.text]
