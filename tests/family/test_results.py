@@ -1,15 +1,18 @@
 """Groups of a test by source, and results that tell nothing of the machine."""
 
 import gzip
+import io
 import json
 from dataclasses import replace
 
 import pytest
 from fakes import report
+from rich.console import Console
 
 from minikin.base.errors import DataError
+from minikin.base.log import Log
 from minikin.family.answering import test_questions as questions_by_exam
-from minikin.family.exams import own_exams
+from minikin.family.exams import brought_exams, own_exams
 from minikin.family.naming import source_names
 from minikin.family.reading import checked
 from minikin.family.results import save_results
@@ -90,6 +93,21 @@ def test_several_sources_of_a_task_are_groups(tmp_path):
 def talk(*words):
     """Dialogues that end with a word each."""
     return [{"turns": [TURNS[0], {"role": "b", "text": word}]} for word in words]
+
+
+def test_how_hard_questions_are_is_told_alike_through_the_tests_of_a_task(tmp_path):
+    summary = {"document": "a b c d", "summary": "a b"}
+    lines(tmp_path / "told.jsonl.gz", summary | {"complexity": 7}, summary)
+    lines(tmp_path / "untold.jsonl.gz", summary)
+    recipe = recipe_on(tmp_path, summarization={"train": ["village:9"], "test": ["untold.jsonl.gz"]})
+    quiet = Log(tmp_path / "log.jsonl", Console(file=io.StringIO()))
+
+    def shown(*names):
+        exams = brought_exams(recipe, [tmp_path / f"{name}.jsonl.gz" for name in names], quiet)
+        return [[question.complexity for question in asked] for _, asked in questions_by_exam(recipe, exams)]
+
+    assert shown("untold") == [[2.0]]
+    assert shown("untold", "told") == [[None], [7, None]]
 
 
 def test_replies_are_chosen_among_those_of_their_own_source(tmp_path):

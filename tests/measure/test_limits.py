@@ -80,7 +80,9 @@ def test_what_one_record_tells_is_not_mixed_with_what_others_show():
         Summarization(document="a b", summary="a", complexity="hard"),
         Summarization(document="a b", summary="a"),
     ]
-    assert [question.complexity for question in with_complexity(list(questions(records, 0)))] == ["hard", None]
+    turns = tuple(Turn(role=role, text="x") for role in "ab")
+    asked = list(questions([*records, Dialogue(turns=turns)], 0))
+    assert [question.complexity for question in with_complexity(asked)] == ["hard", None, 1]
 
 
 def test_the_part_that_keeps_least_is_told_if_it_is_clearly_worse():

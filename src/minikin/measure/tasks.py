@@ -59,10 +59,9 @@ def questions(records: Iterable[Record], example: int, origin: str = "") -> Iter
 
 
 def with_complexity(asked: Sequence[Question]) -> list[Question]:
-    """A task's questions with how hard they are: as its records tell, or if none does, as a question itself shows."""
-    if any(question.complexity is not None for question in asked):
-        return list(asked)
-    return [replace(question, complexity=_shown(question)) for question in asked]
+    """Questions with how hard they are: as the records of their task tell, or if none does, as a question shows."""
+    told = {question.task for question in asked if question.complexity is not None}
+    return [each if each.task in told else replace(each, complexity=_shown(each)) for each in asked]
 
 
 def _shown(question: Question) -> Complexity:
