@@ -6,6 +6,11 @@ from minikin.measure.metrics import metrics_of
 from minikin.measure.records import Bucket, By, FamilyReport, Verdicted
 from minikin.measure.retention import LEAST, TOO_CLOSE, comparable
 
+COSTS = {"memory": "bytes of weights", "compute": "operations a token"}  # what is counted of each
+KEPT_WIDER = (
+    "vectors stay at 32 bits, matrices whose rows do not divide into blocks of 32 at 16 bits, "
+    "and in q4_0 the embedding, attention and what joins per-layer tables to layers at 8 bits"
+)
 _PARTS: dict[By, str] = {
     "length": "inputs of {} words",
     "rarity": "inputs whose rarest word was trained on {} times",
@@ -15,9 +20,9 @@ _PARTS: dict[By, str] = {
 
 def promise_sentence(member: str, first: str, promise: Verdicted) -> str:
     """One honest sentence: what was promised, what is measured, what follows."""
-    if promise.name in ("memory", "compute"):
+    if promise.name in COSTS:
         return (
-            f"{member} takes {promise.value:.1%} of {first}'s {promise.name}; "
+            f"{member} takes {promise.value:.1%} of {first}'s {promise.name} ({COSTS[promise.name]}); "
             f"promised at most {promise.target:.0%}: {promise.verdict}"
         )
     if promise.reason:
