@@ -1,14 +1,18 @@
 """Groups of a test by source, and results that tell nothing of the machine."""
 
 import gzip
+import io
 import json
 from dataclasses import replace
 
 import pytest
 from fakes import report
+from rich.console import Console
 
+from minikin.base.errors import DataError
+from minikin.base.log import Log
 from minikin.family.answering import test_questions as questions_by_exam
-from minikin.family.exams import own_exams
+from minikin.family.exams import brought_exams, own_exams
 from minikin.family.naming import source_names
 from minikin.family.reading import checked
 from minikin.family.results import save_results
@@ -33,12 +37,12 @@ SHAPE = {
 }
 
 
-def recipe_on(root, **data):
+def recipe_on(root, examples=3, /, **data):
     fields = {
         "name": "talk",
         "data": {"root": str(root), **data},
         "member": {"full": {"shape": SHAPE, "train": {"tokens": 10}}},
-        "measure": {"max_examples": 3},
+        "measure": {"max_examples": examples},
     }
     return checked(fields, "here")
 
@@ -84,6 +88,52 @@ def test_several_sources_of_a_task_are_groups(tmp_path):
     assert groups == ["sgd en-de", "sgd de-en", "dailydialog en-de", "dailydialog de-en"]
     alone = recipe_on(tmp_path, dialogue={"train": ["village:9"], "select": names[:1]})
     assert {question.group for question in questions_of(alone, "dialogue")} == {""}
+
+
+def talk(*words):
+    """Dialogues that end with a word each."""
+    return [{"turns": [TURNS[0], {"role": "b", "text": word}]} for word in words]
+
+
+def test_how_hard_questions_are_is_told_alike_through_the_tests_of_a_task(tmp_path):
+    summary = {"document": "a b c d", "summary": "a b"}
+    lines(tmp_path / "told.jsonl.gz", summary | {"complexity": 7}, summary)
+    lines(tmp_path / "untold.jsonl.gz", summary)
+    recipe = recipe_on(tmp_path, summarization={"train": ["village:9"], "test": ["untold.jsonl.gz"]})
+    quiet = Log(tmp_path / "log.jsonl", Console(file=io.StringIO()))
+
+    def shown(*names):
+        exams = brought_exams(recipe, [tmp_path / f"{name}.jsonl.gz" for name in names], quiet)
+        return [[question.complexity for question in asked] for _, asked in questions_by_exam(recipe, exams)]
+
+    assert shown("untold") == [[2.0]]
+    assert shown("untold", "told") == [[None], [7, None]]
+
+
+def test_replies_are_chosen_among_those_of_their_own_source(tmp_path):
+    ends = {name: [f"{name} {number}" for number in range(12)] for name in ("sgd", "dailydialog")}
+    for name, words in ends.items():
+        lines(tmp_path / name / "test.jsonl.gz", *talk(*words))
+    both = [f"{name}/test.jsonl.gz" for name in ends]
+    recipe = recipe_on(tmp_path, 12, dialogue={"train": ["village:9"], "test": both})
+    asked = questions_of(recipe, "dialogue")
+    assert [question.references for question in asked] == [(word,) for words in ends.values() for word in words]
+    for question in asked:
+        assert set(question.candidates) == set(ends[question.group])
+        assert question.candidates[question.answer] == question.references[0]
+    alone = recipe_on(tmp_path, 12, dialogue={"train": ["village:9"], "test": both[:1]})
+    assert [question.candidates for question in questions_of(alone, "dialogue")] == [
+        question.candidates for question in asked if question.group == "sgd"
+    ]
+
+
+def test_a_source_with_nothing_to_choose_among_is_named(tmp_path):
+    lines(tmp_path / "sgd" / "test.jsonl.gz", *talk("yes", "no"))
+    lines(tmp_path / "dailydialog" / "test.jsonl.gz", *talk("yes", "yes"))
+    both = ["sgd/test.jsonl.gz", "dailydialog/test.jsonl.gz"]
+    recipe = recipe_on(tmp_path, dialogue={"train": ["village:9"], "test": both})
+    with pytest.raises(DataError, match=r"^dialogue: its test dailydialog has a single last turn, .*; add dialogues$"):
+        questions_of(recipe, "dialogue")
 
 
 def test_results_are_kept_without_the_paths_that_the_recipe_names(tmp_path):

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from fakes import answers, report
+from fakes import answers, interval, report
 from hypothesis import given
 from hypothesis import strategies as some
 
@@ -80,17 +80,55 @@ def test_what_one_record_tells_is_not_mixed_with_what_others_show():
         Summarization(document="a b", summary="a", complexity="hard"),
         Summarization(document="a b", summary="a"),
     ]
-    assert [question.complexity for question in with_complexity(list(questions(records, 0)))] == ["hard", None]
+    turns = tuple(Turn(role=role, text="x") for role in "ab")
+    asked = list(questions([*records, Dialogue(turns=turns)], 0))
+    assert [question.complexity for question in with_complexity(asked)] == ["hard", None, 1]
 
 
 def test_the_part_that_keeps_least_is_told_if_it_is_clearly_worse():
     family = report()
     said = least_kept(family, "nano", "translation")
-    assert (
-        said == "nano keeps least of full's translation on inputs of 10–20 words: 30.0% (30.0% to 40.0%), 50.0% in all."
-    )
-    assert least_kept(family, "full", "translation").startswith("On no part of translation does full keep clearly less")
+    kept = "nano keeps least of full's translation on inputs of 10–20 words: 30.0% (30.0% to 40.0%), 50.0% in all"
+    assert said == f"{kept}; the lowest of 2 parts."
+    none = "On no part of translation does full keep clearly less of full than in all"
+    assert least_kept(family, "full", "translation") == f"{none} (100.0%; 2 parts of 20 examples or more)."
     assert "too close to chance" in least_kept(family, "nano", "dialogue")
+
+
+def with_parts(*parts):
+    """A family whose second member keeps so much, with such an upper end, of parts of so many examples."""
+    family = report()
+    for name, member in family.members.items():
+        (bucket, *_) = member.limits
+        limits = tuple(
+            replaced(bucket, label=f"part {n}", score=interval(50, n=n), retention=interval(share, share, high, n=n))
+            for share, high, n in parts
+        )
+        family.members[name] = replaced(member, limits=limits)
+    return family
+
+
+def test_a_part_of_few_examples_is_not_named():
+    said = least_kept(with_parts((0.2, 0.3, 19), (0.3, 0.4, 20), (0.7, 0.8, 90)), "nano", "translation")
+    assert "on inputs of part 20 words: 30.0%" in said
+    assert said.endswith("; the lowest of 2 parts.")
+    said = least_kept(with_parts((0.2, 0.3, 19)), "nano", "translation")
+    assert said.startswith("On no part of translation")
+    assert said.endswith("(50.0%; 0 parts of 20 examples or more).")
+
+
+def test_parts_too_uncertain_to_be_named_are_told_of():
+    said = least_kept(with_parts((0.2, 0.6, 30), (0.3, 0.4, 40), (0.7, 0.8, 90)), "nano", "translation")
+    assert "on inputs of part 40 words: 30.0%" in said
+    assert said.endswith("; the lowest of 3 parts, 1 that is too uncertain aside.")
+
+
+def test_two_answers_to_one_example_are_one_example_of_a_part():
+    twice = [replaced(answer, example=number // 2) for number, answer in enumerate(told([1] * 30 + [2] * 30))]
+    assert {label: bucket.score.n for label, bucket in parts(twice, "complexity").items()} == {"1–2": 30}
+    labelled = told(["easy"] * 40 + ["hard"] * 20)
+    twice = [replaced(answer, example=number // 2) for number, answer in enumerate(labelled)]
+    assert {label: bucket.score.n for label, bucket in parts(twice, "complexity").items()} == {"easy": 20, "other": 10}
 
 
 def family_answers():

@@ -9,8 +9,11 @@ from fakes import interval, report
 from rich.console import Console
 
 from minikin.measure.page import page
-from minikin.measure.retention import comparable, quality_promise
+from minikin.measure.records import Precision
+from minikin.measure.retention import comparable, cost_promise, quality_promise
+from minikin.measure.sentences import KEPT_WIDER
 from minikin.measure.terminal import tables
+from minikin.ship.types import stored_type
 
 
 def in_terminal(family):
@@ -87,8 +90,54 @@ def test_a_training_on_a_gpu_tells_its_utilisation(html):
     training = replace(full.training, tokens_per_second=123456.0, mfu=0.25)
     family.members["full"] = replace(full, training=training)
     shown = page(replace(family, how={"mfu": "a share of a peak"}, machine={**family.machine, "accelerator": "abacus"}))
-    for said in ("<td>123,456</td>", "<td>25.0 %</td>", "<td>–</td>", "MFU: a share of a peak.", "torch 2, abacus"):
+    for said in (
+        "<td>123,456</td>",
+        "<td>25.0 %</td>",
+        "<td>–</td>",
+        "MFU, model FLOPs utilisation: a share of a peak.",
+        "torch 2, abacus",
+    ):
         assert said in shown
+
+
+def with_costs(family):
+    """The family, whose second member promises little memory and compute, and has its weights rounded."""
+    nano = family.members["nano"]
+    promises = (cost_promise("memory", 0.25, 0.2), cost_promise("compute", 0.5, 0.6))
+    rounded = Precision(bytes=4, scores=nano.scores, retention=nano.retention)
+    family.members["full"] = replace(family.members["full"], precisions={"q4_0": rounded})
+    family.members["nano"] = replace(nano, promises=promises)
+    return family
+
+
+def test_costs_say_what_they_count():
+    told = page(with_costs(report()))
+    for said in (
+        "nano takes 20.0% of full&#39;s memory (bytes of weights); promised at most 25%: kept",
+        "nano takes 60.0% of full&#39;s compute (operations a token); promised at most 50%: missed",
+        "<th>MB, all weights at 16 / 8 / 4 bits</th>",
+        "PyTorch's on the CPU",
+    ):
+        assert said in told
+    shown = in_terminal(with_costs(report()))
+    for said in (
+        "memory: bytes of weights",
+        "compute: operations a token",
+        "MB: of all weights, as if each had 16 bits",
+    ):
+        assert said in shown
+
+
+def test_what_is_not_rounded_to_few_bits_is_told():
+    family = with_costs(report())
+    for shown in (page(family), " ".join(in_terminal(family).split())):
+        assert KEPT_WIDER in shown
+    told = [("vectors", "model.norm.weight", (64,), "q8_0", "F32"), ("rows", "model.x.weight", (8, 40), "q4_0", "F16")]
+    wider = ("embed_tokens", "self_attn.q_proj", "per_layer_input_gate", "per_layer_projection")
+    told += [("at 8", f"model.{name}.weight", (8, 64), "q4_0", "Q8_0") for name in wider]
+    told += [("others", f"model.{name}.weight", (8, 64), "q4_0", "Q4_0") for name in ("embed_tokens_per_layer", "mlp")]
+    for what, name, shape, kind, type_ in told:
+        assert stored_type(name, shape, kind).name == type_, what
 
 
 def test_many_members_stand_in_rows_with_their_whole_names():

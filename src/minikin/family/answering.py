@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
+from itertools import islice
 
 from minikin.base.files import write_text
 from minikin.base.seeds import torch_generator
@@ -16,7 +17,7 @@ from minikin.measure.records import Answer
 from minikin.measure.select import Select, by_likelihood, by_likeness_and_gain
 from minikin.measure.tasks import Question, questions, selections, with_complexity
 from minikin.model.checkpoint import load, placed
-from minikin.text.records import Dialogue, Record
+from minikin.text.records import Dialogue, Record, Selection
 from minikin.text.tokenizer import Tokenizer
 
 
@@ -59,10 +60,16 @@ def read_answers(site: Site, name: str, kind: Kind | None = None) -> list[Answer
 def test_questions(recipe: Recipe, exams: Iterable[Exam]) -> Iterator[tuple[Exam, list[Question]]]:
     """What is asked of every member in each exam that asks something; examples are numbered through a task.
 
-    Where a task has several sources, each is a group of its own.
+    Where a task has several sources, each is a group of its own. How hard questions are is told alike through a task.
     """
+    found = list(_numbered(recipe, tuple(exams)))
+    told = iter(with_complexity([question for _, asked in found for question in asked]))
+    for exam, asked in found:
+        yield exam, list(islice(told, len(asked)))
+
+
+def _numbered(recipe: Recipe, exams: Sequence[Exam]) -> Iterator[tuple[Exam, list[Question]]]:
     asked: Counter[str] = Counter()
-    exams = tuple(exams)
     for exam in exams:
         names = source_names([source.source for other in exams if other.task == exam.task for source in other.sources])
         told = [(records, names[source]) for source, records in examples_of(recipe, exam)]
@@ -80,13 +87,23 @@ def selector(recipe: Recipe) -> Select:
 def questions_of(examples: Sequence[list[Record]], origins: Sequence[str], seed: int, first: int = 0) -> list[Question]:
     """Questions of examples, numbered from `first`, and where each is from.
 
-    Whole dialogues become selections among each other's last turns.
+    Whole dialogues become selections among the last turns of those from the same place.
     """
     told = list(zip(examples, origins, strict=True))
     dialogues = [(record, origin) for records, origin in told for record in records if isinstance(record, Dialogue)]
     if dialogues:
-        chosen = selections([dialogue for dialogue, _ in dialogues], seed)
+        chosen = _selections_of_each(dialogues, seed)
         others = [(records, origin) for records, origin in told if not isinstance(records[0], Dialogue)]
         told = [*others, *(([made], origin) for made, (_, origin) in zip(chosen, dialogues, strict=True))]
     numbered = enumerate(told, first)
-    return with_complexity([asked for number, (each, origin) in numbered for asked in questions(each, number, origin)])
+    return [asked for number, (each, origin) in numbered for asked in questions(each, number, origin)]
+
+
+def _selections_of_each(dialogues: Sequence[tuple[Dialogue, str]], seed: int) -> Iterator[Selection]:
+    """Selections in the order of the dialogues; a reply of another source would give itself away by its manner."""
+    origins = dict.fromkeys(origin for _, origin in dialogues)
+    made = {
+        origin: selections([dialogue for dialogue, theirs in dialogues if theirs == origin], seed, origin)
+        for origin in origins
+    }
+    return (next(made[origin]) for _, origin in dialogues)

@@ -206,7 +206,10 @@ def _utilisation(site: Site, members: Mapping[str, MemberReport]) -> dict[str, s
     if all(member.training.mfu is None for member in members.values()):
         return {}
     peak = f"{site.recipe.hardware.flops_per_second / 1e12:,.0f} TFLOP/s of {site.recipe.hardware.name}"
-    return {"mfu": f"training operations a second as a share of {peak}; looks at held-out data and saving included"}
+    return {
+        "mfu": f"training operations a second, attention left out, as a share of {peak}; "
+        "time spent on held-out data and on saving counts as well"
+    }
 
 
 def _written(site: Site, answers: Answers) -> str:

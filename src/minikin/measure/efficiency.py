@@ -43,8 +43,9 @@ def efficiency(folder: Path, threads: int) -> Efficiency:
         bytes={str(bits): config.bytes_at(bits) for bits in (16, 8, 4)},
         file_bytes=sum(file.stat().st_size for file in weight_files(folder)),
         kv_bytes_per_token=config.kv_bytes_per_token(),
-        how=f"PyTorch, {threads} threads, weights as stored and computed with in float32, one row, fastest of {_RUNS} "
-        f"runs; {_PREFILL_TOKENS} tokens read, {_DECODE_TOKENS} written; peak memory of the whole process",
+        how=f"PyTorch on the CPU, {threads} threads, weights as stored and computed with in float32, one row, fastest "
+        f"of {_RUNS} runs; {_PREFILL_TOKENS} tokens read (prefill), {_DECODE_TOKENS} written (decode); peak RAM of the "
+        "whole process",
         **json.loads(run.stdout),
     )
 

@@ -19,6 +19,7 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
+from minikin.measure.any_script import AnyScript
 from minikin.measure.records import Answer
 
 Table = NDArray[numpy.float64]  # [answers, statistics]
@@ -180,7 +181,7 @@ def _guessed_hits(answers: Sequence[Answer]) -> float:
 
 @lru_cache(maxsize=1)
 def _rouge() -> RougeScorer:
-    return RougeScorer(list(_ROUGES), use_stemmer=True)
+    return RougeScorer(list(_ROUGES), tokenizer=AnyScript())
 
 
 _METRICS = (
@@ -204,7 +205,7 @@ _METRICS = (
             task="summarization",
             table=_rouge_table(name),
             score=_mean_score,
-            signature="rouge-score F1, stemmed; mean over examples, best reference",
+            signature="rouge-score F1, stemmed, words of any script; mean over examples, best reference",
         )
         for name in _ROUGES
     ),

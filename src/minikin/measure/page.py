@@ -10,8 +10,8 @@ from minikin.measure.metrics import metrics_of
 from minikin.measure.overfitting import parted
 from minikin.measure.plots import limits_plot, loss_curves, quality_against
 from minikin.measure.records import By, FamilyReport, group_chance
-from minikin.measure.retention import comparable
-from minikin.measure.sentences import least_kept, promise_sentence
+from minikin.measure.retention import LEAST, comparable
+from minikin.measure.sentences import KEPT_WIDER, least_kept, promise_sentence
 from minikin.text.overlap import DOCUMENT, NEAR, SENTENCE
 
 _SIGNS = {"kept": "✓", "missed": "✗", "undecided": "?"}
@@ -40,6 +40,8 @@ def page(report: FamilyReport) -> str:
         comparable=comparable,
         group_chance=group_chance,
         least_kept=least_kept,
+        kept_wider=KEPT_WIDER,
+        least=LEAST,
         marked=marked,
         main_metric=lambda task: metrics_of(task)[0].name,
         parted=parted,

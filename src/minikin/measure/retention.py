@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from minikin.measure.metrics import Score, Table
 from minikin.measure.records import Interval, Verdict, Verdicted
 
-_LEAST = 20  # examples; the bootstrap of fewer is too narrow to say anything
+LEAST = 20  # examples; the bootstrap of fewer is too narrow to say anything
 TOO_CLOSE = "is too close to chance to compare"
 _RANKS: tuple[Verdict, ...] = ("missed", "undecided", "kept")
 
@@ -66,7 +66,7 @@ def quality_promise(
     }
     weakest = min(retention, key=lambda metric: (_RANKS.index(verdicts[metric]), retention[metric].value))
     kept = retention[weakest]
-    few = f"fewer than {_LEAST} examples" if kept.n < _LEAST else ""
+    few = f"fewer than {LEAST} examples" if kept.n < LEAST else ""
     reason = f"the first member's {weakest} {TOO_CLOSE}" if weakest in too_close else few
     return Verdicted(
         name=name,
@@ -87,7 +87,7 @@ def cost_promise(name: str, limit: float, ratio: float) -> Verdicted:
 
 def verdict(interval: Interval, target: float) -> Verdict:
     """Kept if the whole interval is at or above the target, missed if all below, else undecided."""
-    if interval.n < _LEAST:
+    if interval.n < LEAST:
         return "undecided"
     if interval.low >= target:
         return "kept"

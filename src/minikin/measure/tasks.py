@@ -59,10 +59,9 @@ def questions(records: Iterable[Record], example: int, origin: str = "") -> Iter
 
 
 def with_complexity(asked: Sequence[Question]) -> list[Question]:
-    """A task's questions with how hard they are: as its records tell, or if none does, as a question itself shows."""
-    if any(question.complexity is not None for question in asked):
-        return list(asked)
-    return [replace(question, complexity=_shown(question)) for question in asked]
+    """Questions with how hard they are: as the records of their task tell, or if none does, as a question shows."""
+    told = {question.task for question in asked if question.complexity is not None}
+    return [each if each.task in told else replace(each, complexity=_shown(each)) for each in asked]
 
 
 def _shown(question: Question) -> Complexity:
@@ -76,16 +75,17 @@ def _shown(question: Question) -> Complexity:
             return None
 
 
-def selections(dialogues: Iterable[Dialogue], seed: int) -> Iterator[Selection]:
+def selections(dialogues: Iterable[Dialogue], seed: int, origin: str = "") -> Iterator[Selection]:
     """Response selection made from dialogues: the last turn among 19 last turns of others, or all there are.
 
-    Raises DataError if the dialogues have only one last turn among them.
+    Raises DataError, which names their origin, if the dialogues have only one last turn among them.
     """
     chance = Random(seed_for(seed, "selections"))
     told = list(dialogues)
     pool = sorted({dialogue.turns[-1].text for dialogue in told})
     if len(pool) < 2:
-        raise DataError("dialogue: its test has a single last turn, so there is nothing to select among; add dialogues")
+        test = f"its test {origin}" if origin else "its test"
+        raise DataError(f"dialogue: {test} has a single last turn, so there is nothing to select among; add dialogues")
     for dialogue in told:
         *context, last = dialogue.turns
         others = [text for text in chance.sample(pool, min(len(pool), _CANDIDATES)) if text != last.text]

@@ -8,9 +8,11 @@ from rich.text import Text
 
 from minikin.measure.records import FamilyReport, Interval, Verdicted, group_chance
 from minikin.measure.retention import TOO_CLOSE, comparable
+from minikin.measure.sentences import COSTS, KEPT_WIDER
 
 _MOST_COLUMNS = 4  # members side by side
 _NOTHING = "–"  # in place of a figure that would say nothing
+_COSTS = ("multiplied", "looked up", "MB", "decode tok/s", "prefill tok/s", "RAM, MB")
 _SIGNS = {"kept": ("✓ kept", "green"), "missed": ("✗ missed", "red"), "undecided": ("? undecided", "yellow")}
 
 
@@ -89,9 +91,9 @@ def _scored(score: Interval) -> str:
     return f"{score.value:.1f} [{score.low:.1f}, {score.high:.1f}]"
 
 
-def _cost(report: FamilyReport) -> Table:
+def _cost(report: FamilyReport) -> RenderableType:
     table = Table("member", title="cost", title_justify="left")
-    for title in ("multiplied", "looked up", "MB 16-bit", "decode tok/s", "prefill tok/s", "peak MB"):
+    for title in _COSTS:
         table.add_column(title, justify="right")
     for name, member in report.members.items():
         cost = member.efficiency
@@ -104,16 +106,17 @@ def _cost(report: FamilyReport) -> Table:
             f"{cost.prefill_tokens_per_second:,.0f}",
             f"{cost.peak_rss_bytes / 1e6:,.0f}",
         )
-    return table
+    how = next(iter(report.members.values())).efficiency.how
+    counted = "multiplied, looked up: weights; MB: of all weights, as if each had 16 bits"
+    return Group(table, Text(f"{counted}; tokens a second and peak RAM: {how}"))
 
 
 def _precisions(report: FamilyReport) -> RenderableType:
     tasks = {task: next(iter(metrics)) for task, metrics in next(iter(report.members.values())).scores.items()}
     if not any(member.precisions for member in report.members.values()):
         return Text()
-    table = Table(
-        "member", "type", title="rounded as in a GGUF file: percent that it keeps of itself", title_justify="left"
-    )
+    title = "rounded as in a GGUF file of a type: percent that a member keeps of its own score"
+    table = Table("member", "type", title=title, title_justify="left")
     for title in ("MB", *(f"{task} {metric}" for task, metric in tasks.items())):
         table.add_column(title, justify="right")
     close = False
@@ -126,7 +129,8 @@ def _precisions(report: FamilyReport) -> RenderableType:
             close = close or _NOTHING in cells
             table.add_row(name, kind, f"{precision.bytes / 1e6:.2f}", *cells)
         table.add_section()
-    return Group(table, Text(f"{_NOTHING}: its own score {TOO_CLOSE}")) if close else table
+    told = [f"MB: of all weights; {KEPT_WIDER}", *([f"{_NOTHING}: its own score {TOO_CLOSE}"] if close else [])]
+    return Group(table, *map(Text, told))
 
 
 def _kept(share: Interval, reference: Interval, chance: float) -> str:
@@ -144,14 +148,21 @@ def _promises(report: FamilyReport) -> RenderableType:
             table.add_row(name, *row)
         table.add_section()
     promises = (promise for member in report.members.values() for promise in member.promises)
-    reasons = dict.fromkeys(promise.reason for promise in promises if promise.reason)
-    return Group(table, *(Text(f"{_NOTHING}: {reason}") for reason in reasons))
+    told = dict.fromkeys(_told_of(promise) for promise in promises)
+    return Group(table, *(Text(each) for each in told if each))
+
+
+def _told_of(promise: Verdicted) -> str:
+    """What a row of promises means, if that is not plain: what a cost counts, or why nothing is decided."""
+    if promise.name in COSTS:
+        return f"{promise.name}: {COSTS[promise.name]}"
+    return f"{_NOTHING}: {promise.reason}" if promise.reason else ""
 
 
 def _promise_rows(promises: tuple[Verdicted, ...]) -> Iterator[tuple[RenderableType, ...]]:
     for promise in promises:
         sign, color = _SIGNS[promise.verdict]
-        cost = promise.name in ("memory", "compute")
+        cost = promise.name in COSTS
         interval = "" if cost else f" [{promise.low:.1%}, {promise.high:.1%}]"
         measured = _NOTHING if promise.reason else f"{promise.value:.1%}{interval}"
         asked = f"{'≤' if cost else '≥'} {promise.target:.0%}"
