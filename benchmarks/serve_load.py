@@ -96,14 +96,16 @@ async def _clients(address: str, member: Path, seconds: float, key: str) -> Seen
 
 
 async def _answer(address: str, asked: dict[str, Any], key: str, seen: Seen) -> int:
-    """How many tokens it had."""
-    begun, spoke, tokens = time.monotonic(), False, 0
+    """How many tokens it had; one that breaks off leaves nothing in what was seen."""
+    begun, first, tokens = time.monotonic(), None, None
     async for event in events(address, asked, key):
-        if not spoke and text_of(event):
-            seen.first.append(time.monotonic() - begun)
-            spoke = True
+        if first is None and text_of(event):
+            first = time.monotonic() - begun
         tokens = (event.get("usage") or {}).get("completion_tokens", tokens)
+    if tokens is None:
+        raise ValueError("an answer without usage")
     seen.answers += 1
+    seen.first += [] if first is None else [first]
     return tokens
 
 

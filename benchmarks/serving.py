@@ -70,8 +70,47 @@ def body(member: Path, question: str, most: int, **more: Any) -> dict[str, Any]:
     return told | more
 
 
+class Stream:
+    """An answer as server-sent events, line by line; raises ValueError where it breaks off, so that none counts as one.
+
+    It breaks off with an event of an `error`, or by ending before it has said that it is done.
+    """
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def event(self, line: bytes) -> Any | None:
+        """What a line tells; None if it tells nothing."""
+        name, _, value = line.strip().partition(b": ")
+        if name == b"error":  # so does llama.cpp tell of one
+            raise ValueError(f"broken off: {value.decode(errors='replace')}")
+        if name != b"data":
+            return None
+        if value == b"[DONE]":
+            self._done = True
+            return None
+        told = json.loads(value)
+        if "error" in told:
+            raise ValueError(f"broken off: {told['error']}")
+        return told
+
+    def end(self) -> None:
+        """There are no more lines."""
+        if not self._done:
+            raise ValueError("broken off: the stream ended without [DONE]")
+
+
+def read(content: bytes) -> list[Any]:
+    """The events of an answer that has come as a whole; raises ValueError as a stream does."""
+    stream = Stream()
+    found = [event for line in content.splitlines() if (event := stream.event(line)) is not None]
+    stream.end()
+    return found
+
+
 async def events(address: str, asked: dict[str, Any], key: str = "") -> AsyncGenerator[Any, None]:
-    """The events of a streamed answer, over a connection of its own; raises ValueError if it is refused."""
+    """The events of a streamed answer, over a connection of its own; raises ValueError if it is refused or breaks off,
+    and OSError if the connection does."""
     where = urlsplit(address)
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     try:
@@ -82,9 +121,11 @@ async def events(address: str, asked: dict[str, Any], key: str = "") -> AsyncGen
         status = await reader.readline()
         if b" 200 " not in status:
             raise ValueError(status.decode(errors="replace").strip() or "nothing was answered")
+        stream = Stream()
         while line := await reader.readline():
-            if line.startswith(b"data: ") and not line.startswith(b"data: [DONE]"):
-                yield json.loads(line[6:])
+            if (event := stream.event(line)) is not None:
+                yield event
+        stream.end()
     finally:
         writer.close()
 
