@@ -14,8 +14,9 @@ from typing import Any
 
 import httpx2
 import schemathesis
+from health import Health
 from hypothesis import HealthCheck, Phase, given, settings
-from serving import Health, arguments, body, memory, served
+from serving import arguments, body, memory, served
 
 _PATIENCE = 60  # seconds until a request counts as hung
 _PARTS = 4  # of the requests with changed bytes: memory that still rises in the last one is lost
@@ -37,7 +38,7 @@ def main() -> None:
                 held.append(memory(process))
         print(f"{described.total():,} made from the description, by status: {dict(described)}")
         print(f"{changed.total():,} with bytes changed, by status: {dict(changed)}")
-        print(f"health p99 {1000 * health.p99:.0f} ms")
+        print(health.told())
         print("MB before, then after the described and on through the changed:", *(f"{each:.0f}" for each in held))
 
 

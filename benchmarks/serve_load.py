@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serving import QUESTIONS, arguments, body, events, memory, served, text_of
+from serving import QUESTIONS, arguments, body, events, memory, served, share_within, text_of
 
 from minikin.app.engines import gguf_file
 from minikin.engine.child import Child
@@ -38,7 +38,7 @@ class Seen:
         """In a line."""
         if not self.first:
             return f"nobody heard anything, {len(self.errors)} errors {self.errors[:2]}"
-        p50, p95 = (1000 * sorted(self.first)[int(share * (len(self.first) - 1))] for share in (0.5, 0.95))
+        p50, p95 = (1000 * share_within(self.first, share) for share in (0.5, 0.95))
         least = 100 * min(self.tokens) / max(self.tokens)
         return (
             f"{self.answers / self.seconds:.1f} answers/s, {sum(self.tokens) / self.seconds:.0f} tokens/s, first text "

@@ -12,7 +12,8 @@ import socket
 import time
 from urllib.parse import urlsplit
 
-from serving import QUESTIONS, Health, arguments, body, events, served
+from health import Health
+from serving import QUESTIONS, arguments, body, events, served
 
 _SILENT = 1000
 _HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
@@ -40,7 +41,7 @@ def main() -> None:
         gone = time.monotonic() - begun
     print(f"{_SILENT} silent connections were gone after {gone:.1f} s")
     print(f"a chat of {pieces} events beside them was over after {spoken:.1f} s")
-    print(f"health p99 {1000 * health.p99:.0f} ms")
+    print(health.told())
 
 
 if __name__ == "__main__":

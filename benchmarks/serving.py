@@ -8,12 +8,12 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import re
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,15 +26,6 @@ QUESTIONS = (
     "Summarize: Maria was there too. Nobody was in a hurry. There was a lot going on in the shop last night.",
 )
 ENDLESS = {"logit_bias": {"1": -100, "5": -100}}  # no end token: an answer goes on to its limit
-_ASKING = """\
-import httpx2, sys, time
-client = httpx2.Client(timeout=30)
-while True:
-    begun = time.monotonic()
-    client.get(sys.argv[1])
-    print(time.monotonic() - begun, flush=True)
-    time.sleep(0.1)
-"""
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -140,22 +131,6 @@ def memory(process: psutil.Process) -> float:
     return sum(each.memory_info().rss for each in (process, *process.children())) / 1e6
 
 
-class Health:
-    """Asks how the server fares, ten times a second, from a process of its own; `p99` in seconds once it is over."""
-
-    def __init__(self, address: str) -> None:
-        self._address, self.p99 = address, float("nan")
-
-    def __enter__(self) -> "Health":
-        command = [sys.executable, "-c", _ASKING, f"{self._address}/health"]
-        self._told = tempfile.TemporaryFile("w+")  # a pipe that nobody reads would be full soon
-        self._process = subprocess.Popen(command, stdout=self._told)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        self._process.wait()
-        self._told.seek(0)
-        times = sorted(map(float, self._told.read().splitlines()[:-1]))  # the last one may be a part of one
-        self._told.close()
-        self.p99 = times[int(0.99 * (len(times) - 1))]
+def share_within(values: Sequence[float], share: float) -> float:
+    """The least of them that so many of them do not exceed: 0.5 is the median, 1 the largest."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
