@@ -15,6 +15,8 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +27,8 @@ QUESTIONS = (
     "Good morning, I need a lamp.",
     "Summarize: Maria was there too. Nobody was in a hurry. There was a lot going on in the shop last night.",
 )
+_PARTING = 60  # seconds that the server has to end
+_MOST_LINES = 40  # of what it says
 ENDLESS = {"logit_bias": {"1": -100, "5": -100}}  # no end token: an answer goes on to its limit
 
 
@@ -42,16 +46,57 @@ def served(asked: argparse.Namespace, slots: int = 8, queue: int = 64) -> Iterat
     """The address of a running server, and its process."""
     words = ["serve", str(asked.member), "--port", "0", "--engine", asked.engine]
     words += ["--threads", str(asked.threads), "--slots", str(slots), "--queue", str(queue)]
-    process = subprocess.Popen([sys.executable, "-m", "minikin", *words], stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    found = next((found for line in process.stderr if (found := re.search(r"serving at (http\S+)", line))), None)
-    if found is None:
-        raise SystemExit("the server did not start")
+    with running([sys.executable, "-m", "minikin", *words]) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def running(command: Sequence[str]) -> Iterator[tuple[str, psutil.Process]]:
+    """The address that a server tells, and its process; in the end, what else it said is printed.
+
+    That is read as it comes: a server whose words nobody reads stands still once the pipe is full. Raises SystemExit
+    if it does not start, or has died when it is asked to end.
+    """
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
+    address, said = Queue[str | None](), list[str]()
+    reading = Thread(target=_read, args=(process, address, said))
+    reading.start()
+    died = None
     try:
-        yield found.group(1), psutil.Process(process.pid)
+        if (found := address.get()) is None:
+            raise SystemExit("the server did not start")
+        yield found, psutil.Process(process.pid)
+        died = process.poll()
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
+        _end(process)
+        reading.join()
+        if said:
+            left_out = f"… and {len(said) - _MOST_LINES} more lines\n" if len(said) > _MOST_LINES else ""
+            print(f"the server said:\n{''.join(said[:_MOST_LINES])}{left_out}", end="")
+    if died is not None:
+        raise SystemExit(f"the server died (exit status {died})")
+
+
+def _read(process: subprocess.Popen[str], address: Queue[str | None], said: list[str]) -> None:
+    """All that it says; what came before the address matters only if there is none."""
+    assert process.stderr is not None
+    with process.stderr:
+        for line in process.stderr:
+            said.append(line)
+            if found := re.search(r"serving at (http\S+)", line):
+                said.clear()
+                address.put(found.group(1))
+    address.put(None)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(_PARTING)
+    except subprocess.TimeoutExpired:
+        print(f"the server did not end within {_PARTING} s, and was killed")
+        process.kill()
+        process.wait()
 
 
 def body(member: Path, question: str, most: int, **more: Any) -> dict[str, Any]:
