@@ -7,7 +7,7 @@ through our interface, Transformers' `generate`, llama.cpp `alone` as it times i
 reads its bytes and does nothing with them. It prints tokens/s of reading 512 tokens and of writing 128 (fastest of
 five), the seconds from the process's start to its first token, and the peak memory of the process and what it started.
 The bound is what the memory allows: the bytes of all multiplied weights are read for every token. Answers are kept from
-ending by a bias on the end tokens, which both engines add to the scores.
+ending by a bias on the end tokens, which both engines add to the scores, and all take the likeliest token.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from typing import Any
 
 import psutil
 import torch
+from baseline import FORGETFUL, LIKELIEST
 from rich.console import Console
 from rich.table import Table
 
@@ -119,22 +120,26 @@ def _seconds(engine: Engine, prompt: tuple[int, ...], count: int, more: dict[str
 
 def _alone(member: Path, kind: str, threads: int, since: float) -> dict[str, float]:
     with LlamaCpp(gguf_file(member, kind), threads=threads, context=_CONTEXT) as engine:
-        engine._complete(_prompt(member, 16), 1, {})
+        more = {"ignore_eos": True, **LIKELIEST, **FORGETFUL}
+        engine._complete(_prompt(member, 16), 1, more)
         first = time.time() - since
-        told = [engine._complete(_prompt(member, _READ, run), 1, {})["timings"] for run in range(_RUNS)]
-        more = {"ignore_eos": True}
+        told = [engine._complete(_prompt(member, _READ, run), 1, more)["timings"] for run in range(_RUNS)]
         said = [engine._complete(_prompt(member, 16, run), _WRITTEN, more)["timings"] for run in range(_RUNS)]
+    counted = {each["prompt_n"] for each in told}, {each["predicted_n"] for each in said}
+    assert counted == ({_READ}, {_WRITTEN}), counted
     fastest = max(each["prompt_per_second"] for each in told), max(each["predicted_per_second"] for each in said)
     return {"read": fastest[0], "written": fastest[1], "first": first, "peak": _peak()}
 
 
 def _streamed(server: LlamaCpp, prompt: tuple[int, ...], count: int) -> float:
-    more = {"stream": True, "ignore_eos": True, "temperature": 0, "return_tokens": True}
+    more = {"stream": True, "ignore_eos": True, "return_tokens": True, **LIKELIEST, **FORGETFUL}
     begun = time.perf_counter()
     with server.asked("/completion", {"prompt": list(prompt), "n_predict": count, **more}) as reply:
-        while reply.read1():
-            pass
-    return time.perf_counter() - begun
+        pieces = list(iter(reply.read1, b""))
+    seconds = time.perf_counter() - begun
+    last = json.loads(b"".join(pieces).rstrip().rpartition(b"data: ")[2])
+    assert (last["stop"], last["tokens_predicted"]) == (True, count), last
+    return seconds
 
 
 def _in_transformers(member: Path, since: float) -> dict[str, float]:

@@ -9,10 +9,12 @@ same GGUF file.
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from baseline import FORGETFUL, LIKELIEST
 from serving import QUESTIONS, arguments, body, events, memory, served, share_within, text_of
 
 from minikin.app.engines import gguf_file
@@ -20,8 +22,7 @@ from minikin.engine.child import Child
 from minikin.model.checkpoint import read_config
 
 _CLIENTS, _WARM, _LONGEST = 64, 10, 64  # clients; seconds; tokens
-# our engine asks llama.cpp not to remember prompts either
-_MORE = {"stream_options": {"include_usage": True}, "cache_prompt": False}
+_COUNTED = {"stream_options": {"include_usage": True}}
 
 
 @dataclass(kw_only=True)
@@ -53,9 +54,9 @@ def main() -> None:
     asked.add_argument("--seconds", type=float, default=120)
     given = asked.parse_args()
     with served(given, slots=_CLIENTS, queue=_CLIENTS) as (address, process):
-        asyncio.run(_clients(address, given.member, _WARM, ""))
+        asyncio.run(_clients(address, given.member, _WARM, _COUNTED))
         before = memory(process)
-        seen = asyncio.run(_clients(address, given.member, given.seconds, ""))
+        seen = asyncio.run(_clients(address, given.member, given.seconds, _COUNTED))
         print(f"minikin: {seen.told()}; memory {before:.0f} → {memory(process):.0f} MB")
     config = read_config(given.member)
     room = _CLIENTS * config.max_position_embeddings * config.kv_bytes_per_token()
@@ -68,23 +69,24 @@ def main() -> None:
         memory=room,
     )
     try:
-        asyncio.run(_clients(child.address(), given.member, _WARM, child.key))
-        seen = asyncio.run(_clients(child.address(), given.member, given.seconds, child.key))
+        asked_alike = (_COUNTED | LIKELIEST | FORGETFUL, child.key)
+        asyncio.run(_clients(child.address(), given.member, _WARM, *asked_alike))
+        seen = asyncio.run(_clients(child.address(), given.member, given.seconds, *asked_alike))
         print(f"llama.cpp's own server: {seen.told()}")
     finally:
         child.close()
 
 
-async def _clients(address: str, member: Path, seconds: float, key: str) -> Seen:
+async def _clients(address: str, member: Path, seconds: float, more: Mapping[str, Any], key: str = "") -> Seen:
+    """All ask, one answer after the other, with so much `more` than a question."""
     seen, started = Seen(), time.monotonic()
 
     async def client(number: int) -> None:
         tokens = 0
         while time.monotonic() - started < seconds:
             try:
-                tokens += await _answer(
-                    address, body(member, QUESTIONS[number % len(QUESTIONS)], _LONGEST, **_MORE), key, seen
-                )
+                question = QUESTIONS[number % len(QUESTIONS)]
+                tokens += await _answer(address, body(member, question, _LONGEST, **more), key, seen)
             except (OSError, ValueError) as error:
                 seen.errors.append(repr(error))
             number += 1

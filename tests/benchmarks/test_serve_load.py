@@ -22,6 +22,6 @@ def test_what_breaks_off_is_counted_as_an_error_only(monkeypatch, sent, answers)
             yield each
 
     monkeypatch.setattr(serve_load, "events", events)
-    seen = asyncio.run(serve_load._clients("", Path("member"), 0.1, ""))
+    seen = asyncio.run(serve_load._clients("", Path("member"), 0.1, {}))
     assert (len(seen.first), sum(seen.tokens)) == (seen.answers, 3 * seen.answers)
     assert (seen.answers > 0, len(seen.errors) > 0) == (answers, not answers)
