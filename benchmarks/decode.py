@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 import torch
 from baseline import FORGETFUL, LIKELIEST
+from conditions import conditions, options
 from rich.console import Console
 from rich.table import Table
 
@@ -35,7 +36,7 @@ from minikin.model.checkpoint import load, read_config
 from minikin.ship.llamacpp import LlamaCpp
 from minikin.ship.types import KINDS, stored_bytes, stored_type
 
-_READ, _WRITTEN, _RUNS = 512, 128, 5
+_READ, _WRITTEN, RUNS = 512, 128, 5
 _CONTEXT = _READ + _WRITTEN + 8
 _BITS = ("q8_0", "q4_0")
 _ENGINES = (
@@ -47,16 +48,12 @@ _BANDWIDTH = 1 << 28  # floats that are read to see how fast that is
 
 def main() -> None:
     """All members with all engines."""
-    asked = argparse.ArgumentParser()
-    asked.add_argument("members", nargs="+", type=Path)
-    asked.add_argument("--threads", type=int, default=2)
-    asked.add_argument("--one", choices=_ENGINES)
-    asked.add_argument("--since", type=float)
-    asked.add_argument("--temperature", type=float, default=0.0)
-    given = asked.parse_args()
+    given = _arguments().parse_args()
     if given.one:
         print(json.dumps(_measured(given.members[0], given.one, given)))
         return
+    n = f"{RUNS} runs each, the fastest of which counts"
+    print(conditions(threads=given.threads, n=n, seed=f"0 to {RUNS - 1}, the prompts of these"), flush=True)
     speed = bandwidth(given.threads)
     for member in given.members:
         table = Table(title=f"{member}: {given.threads} threads; memory is read at {speed / 1e9:.1f} GB/s")
@@ -68,6 +65,17 @@ def main() -> None:
             told = (f"{found['read']:,.0f}", f"{found['written']:,.0f}", f"{100 * found['written'] / bound:.1f} %")
             table.add_row(engine, *told, f"{found['first']:.2f}", f"{found['peak'] / 1e6:,.0f}")
         Console(width=110).print(table)
+
+
+def _arguments() -> argparse.ArgumentParser:
+    asked = options(__doc__)
+    asked.add_argument("members", nargs="+", type=Path, help="folders, such as families/village/nano")
+    asked.add_argument("--threads", type=int, default=2, help="that every engine computes with (2)")
+    # what the processes of single engines are told
+    asked.add_argument("--one", choices=_ENGINES, help=argparse.SUPPRESS)
+    asked.add_argument("--since", type=float, help=argparse.SUPPRESS)
+    asked.add_argument("--temperature", type=float, default=0.0, help=argparse.SUPPRESS)
+    return asked
 
 
 def in_process(member: Path, engine: str, threads: int, temperature: float = 0.0) -> dict[str, float]:
@@ -103,9 +111,9 @@ def _timed(member: Path, since: float, seconds: Callable[[tuple[int, ...], int],
     """Of an engine that takes so many seconds for a prompt and a number of tokens."""
     seconds(_prompt(member, 16), 1)
     first = time.time() - since
-    reading = min(seconds(_prompt(member, _READ, run), 1) for run in range(_RUNS))
-    short = min(seconds(_prompt(member, 16, run), 1) for run in range(_RUNS))
-    writing = min(seconds(_prompt(member, 16, run), _WRITTEN) for run in range(_RUNS)) - short
+    reading = min(seconds(_prompt(member, _READ, run), 1) for run in range(RUNS))
+    short = min(seconds(_prompt(member, 16, run), 1) for run in range(RUNS))
+    writing = min(seconds(_prompt(member, 16, run), _WRITTEN) for run in range(RUNS)) - short
     return {"read": _READ / reading, "written": (_WRITTEN - 1) / writing, "first": first, "peak": _peak()}
 
 
@@ -123,8 +131,8 @@ def _alone(member: Path, kind: str, threads: int, since: float) -> dict[str, flo
         more = {"ignore_eos": True, **LIKELIEST, **FORGETFUL}
         engine._complete(_prompt(member, 16), 1, more)
         first = time.time() - since
-        told = [engine._complete(_prompt(member, _READ, run), 1, more)["timings"] for run in range(_RUNS)]
-        said = [engine._complete(_prompt(member, 16, run), _WRITTEN, more)["timings"] for run in range(_RUNS)]
+        told = [engine._complete(_prompt(member, _READ, run), 1, more)["timings"] for run in range(RUNS)]
+        said = [engine._complete(_prompt(member, 16, run), _WRITTEN, more)["timings"] for run in range(RUNS)]
     counted = {each["prompt_n"] for each in told}, {each["predicted_n"] for each in said}
     assert counted == ({_READ}, {_WRITTEN}), counted
     fastest = max(each["prompt_per_second"] for each in told), max(each["predicted_per_second"] for each in said)
@@ -171,7 +179,7 @@ def bandwidth(threads: int) -> float:
     torch.set_num_threads(threads)
     large = torch.ones(_BANDWIDTH)
     times = []
-    for _ in range(_RUNS):
+    for _ in range(RUNS):
         begun = time.perf_counter()
         large.sum()
         times.append(time.perf_counter() - begun)

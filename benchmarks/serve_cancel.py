@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
+from conditions import conditions
 from serving import ENDLESS, QUESTIONS, arguments, body, events, served, share_within, text_of
 
 _TOGETHER, _LONGEST, _MOST_EVENTS, _SEED = 20, 400, 30, 1
@@ -50,15 +51,17 @@ class Seen:
 
 def main() -> None:
     """Leave them all; fails if a place was free too late or an answer changed."""
-    asked = arguments()
-    asked.add_argument("--streams", type=int, default=1000)
+    asked = arguments(__doc__)
+    asked.add_argument("--streams", type=int, default=1000, help="that are left (1000)")
     given = asked.parse_args()
+    n = f"{given.streams:,} streams that are left, {_TOGETHER} at a time"
+    print(conditions(threads=given.threads, n=n, seed=f"{_SEED}, when they are left"), flush=True)
     with served(given, slots=32) as (address, _):
         try:
             seen = asyncio.run(_run(address, given.member, given.streams))
         except (OSError, ValueError, httpx2.HTTPError) as error:
             raise SystemExit(f"broken off: {error!r}") from error
-    print(f"{given.streams} streams left\n{seen.told()}")
+    print(seen.told())
     if not seen.holds:
         raise SystemExit("the claim does not hold")
 

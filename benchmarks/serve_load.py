@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from baseline import FORGETFUL, LIKELIEST
+from conditions import conditions
 from serving import QUESTIONS, arguments, body, events, memory, served, share_within, text_of
 
 from minikin.app.engines import gguf_file
@@ -50,9 +51,11 @@ class Seen:
 
 def main() -> None:
     """Both servers."""
-    asked = arguments()
-    asked.add_argument("--seconds", type=float, default=120)
+    asked = arguments(__doc__)
+    asked.add_argument("--seconds", type=float, default=120, help="that each of both servers is asked (120)")
     given = asked.parse_args()
+    n = f"{_CLIENTS} clients for {given.seconds:g} s a server, after {_WARM} s to warm up"
+    print(conditions(threads=given.threads, n=n, seed="nothing is drawn"), flush=True)
     with served(given, slots=_CLIENTS, queue=_CLIENTS) as (address, process):
         asyncio.run(_clients(address, given.member, _WARM, _COUNTED))
         before = memory(process)

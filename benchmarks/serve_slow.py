@@ -12,6 +12,7 @@ import socket
 import time
 from urllib.parse import urlsplit
 
+from conditions import conditions
 from health import Health
 from serving import QUESTIONS, arguments, body, events, served
 
@@ -22,7 +23,9 @@ _BODY = _HEAD + b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n
 
 def main() -> None:
     """Tell when the last was dropped."""
-    asked = arguments().parse_args()
+    asked = arguments(__doc__).parse_args()
+    n = f"{_SILENT:,} connections"
+    print(conditions(threads=asked.threads, n=n, seed="nothing is drawn"), flush=True)
     with served(asked) as (address, _), Health(address) as health:
         where, begun = urlsplit(address), time.monotonic()
         silent = [socket.create_connection((where.hostname or "", where.port or 0)) for _ in range(_SILENT)]

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 import httpx2
+from conditions import conditions
 from serving import QUESTIONS, arguments, body, memory, read, served
 
 _EVERY = 100
@@ -17,9 +18,11 @@ _EVERY = 100
 
 def main() -> None:
     """Tell the slope of the line."""
-    asked = arguments()
-    asked.add_argument("--requests", type=int, default=2000)
+    asked = arguments(__doc__)
+    asked.add_argument("--requests", type=int, default=2000, help="that are answered (2000)")
     given, sizes = asked.parse_args(), list[float]()
+    n = f"{given.requests:,} requests"
+    print(conditions(threads=given.threads, n=n, seed="the number of a request, for its answer"), flush=True)
     with served(given) as (address, process), httpx2.Client(timeout=60) as client:
         for number in range(given.requests):
             question = f"{QUESTIONS[number % len(QUESTIONS)]} {number}"

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
+from conditions import options
 
 QUESTIONS = (
     "Translate to German: Tomorrow Otto will give three blue hats to Jakob.",
@@ -32,12 +33,12 @@ _MOST_LINES = 40  # of what it says
 ENDLESS = {"logit_bias": {"1": -100, "5": -100}}  # no end token: an answer goes on to its limit
 
 
-def arguments() -> argparse.ArgumentParser:
+def arguments(told: str | None) -> argparse.ArgumentParser:
     """What every one of them takes."""
-    asked = argparse.ArgumentParser()
+    asked = options(told)
     asked.add_argument("member", type=Path, help="a member's folder, such as families/village/nano")
-    asked.add_argument("--engine", default="auto")
-    asked.add_argument("--threads", type=int, default=2)
+    asked.add_argument("--engine", default="auto", help="torch, llama.cpp, or auto: llama.cpp where it runs")
+    asked.add_argument("--threads", type=int, default=2, help="that the engine computes with (2)")
     return asked
 
 
