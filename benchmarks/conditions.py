@@ -18,7 +18,7 @@ def conditions(*, threads: int, n: str, seed: str) -> str:
     software = f"minikin {__version__}, Python {machine.python}, torch {torch.__version__}"
     lines = (
         shlex.join(["python", *sys.argv]),
-        f"{machine.processor}, {cores} cores, {threads or cores} threads; {software}",
+        f"{machine.processor}, {cores} cores, threads: {threads or cores}; {software}",
         f"n: {n}; seed: {seed}",
     )
     return "\n".join(lines)

@@ -54,6 +54,8 @@ def main() -> None:
     asked = arguments(__doc__)
     asked.add_argument("--streams", type=int, default=1000, help="that are left (1000)")
     given = asked.parse_args()
+    if given.streams < 1:
+        asked.error(f"--streams {given.streams}: nobody would leave; ask at least 1")
     n = f"{given.streams:,} streams that are left, {_TOGETHER} at a time"
     print(conditions(threads=given.threads, n=n, seed=f"{_SEED}, when they are left"), flush=True)
     with served(given, slots=32) as (address, _):

@@ -45,7 +45,7 @@ class Seen:
         return (
             f"{self.answers / self.seconds:.1f} answers/s, {sum(self.tokens) / self.seconds:.0f} tokens/s, first text "
             f"after {p50:.0f} ms (p50), {p95:.0f} ms (p95), the slowest client heard {least:.0f} % of the fastest, "
-            f"{len(self.errors)} errors {self.errors[:2] or ''}"
+            f"{len(self.errors)} errors" + "".join(f" {error}" for error in self.errors[:2])
         )
 
 

@@ -13,7 +13,7 @@ import httpx2
 from conditions import conditions
 from serving import QUESTIONS, arguments, body, memory, read, served
 
-_EVERY = 100
+_EVERY, _FEWEST = 100, 400
 
 
 def main() -> None:
@@ -21,6 +21,8 @@ def main() -> None:
     asked = arguments(__doc__)
     asked.add_argument("--requests", type=int, default=2000, help="that are answered (2000)")
     given, sizes = asked.parse_args(), list[float]()
+    if given.requests < _FEWEST:
+        asked.error(f"--requests {given.requests}: too few to lay a line through; ask at least {_FEWEST}")
     n = f"{given.requests:,} requests"
     print(conditions(threads=given.threads, n=n, seed="the number of a request, for its answer"), flush=True)
     with served(given) as (address, process), httpx2.Client(timeout=60) as client:

@@ -20,14 +20,14 @@ def test_conditions_are_command_machine_threads_n_and_seed(monkeypatch):
     command, machine, counted = conditions(threads=3, n="7 runs", seed="5, the prompts").split("\n")
     assert command == "python benchmarks/decode.py 'my family/nano' --threads 3"
     assert machine.startswith(f"{describe().processor}, ")
-    assert ", 3 threads; minikin " in machine
+    assert ", threads: 3; minikin " in machine
     assert counted == "n: 7 runs; seed: 5, the prompts"
 
 
 def test_no_threads_named_are_all_cores(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmarks/scratch.py", "family"])
     cores = len(os.sched_getaffinity(0))
-    assert f", {cores} cores, {cores} threads; " in conditions(threads=0, n="1", seed="1")
+    assert f", {cores} cores, threads: {cores}; " in conditions(threads=0, n="1", seed="1")
 
 
 @pytest.mark.parametrize("path", [path for path in SCRIPTS if path.name not in SHARED], ids=lambda path: path.name)
