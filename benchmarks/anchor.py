@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from conditions import conditions
 from rich.console import Console
 from rich.table import Table
 from sacrebleu.metrics.bleu import BLEU
@@ -56,8 +57,11 @@ def directions(family: Path, member: str) -> dict[str, Pairs]:
 def main() -> None:
     """Print a line a member and direction."""
     family = Path(sys.argv[1])
+    recipe = read_json(family / "recipe.json")
+    n = "in the table, answers that were given when the family was built"
+    print(conditions(threads=1, n=n, seed=f"{recipe['seed']}, of the recipe"))
     table = Table("member", "direction", "n", "BLEU, 13a, cased", "BLEU, tokenized, lower case", title=family.name)
-    for member in read_json(family / "recipe.json")["member"]:
+    for member in recipe["member"]:
         for group, pairs in directions(family, member).items():
             scores = plain_bleu(pairs), tokenized_bleu(pairs, group.rsplit("-", 1)[-1])
             table.add_row(member, group, f"{len(pairs):,}", *(f"{score:.2f}" for score in scores))

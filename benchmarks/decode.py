@@ -7,7 +7,7 @@ through our interface, Transformers' `generate`, llama.cpp `alone` as it times i
 reads its bytes and does nothing with them. It prints tokens/s of reading 512 tokens and of writing 128 (fastest of
 five), the seconds from the process's start to its first token, and the peak memory of the process and what it started.
 The bound is what the memory allows: the bytes of all multiplied weights are read for every token. Answers are kept from
-ending by a bias on the end tokens, which both engines add to the scores.
+ending by a bias on the end tokens, which both engines add to the scores, and all take the likeliest token.
 """
 
 import argparse
@@ -23,6 +23,8 @@ from typing import Any
 
 import psutil
 import torch
+from baseline import FORGETFUL, LIKELIEST
+from conditions import conditions, options
 from rich.console import Console
 from rich.table import Table
 
@@ -34,7 +36,7 @@ from minikin.model.checkpoint import load, read_config
 from minikin.ship.llamacpp import LlamaCpp
 from minikin.ship.types import KINDS, stored_bytes, stored_type
 
-_READ, _WRITTEN, _RUNS = 512, 128, 5
+_READ, _WRITTEN, RUNS = 512, 128, 5
 _CONTEXT = _READ + _WRITTEN + 8
 _BITS = ("q8_0", "q4_0")
 _ENGINES = (
@@ -46,16 +48,12 @@ _BANDWIDTH = 1 << 28  # floats that are read to see how fast that is
 
 def main() -> None:
     """All members with all engines."""
-    asked = argparse.ArgumentParser()
-    asked.add_argument("members", nargs="+", type=Path)
-    asked.add_argument("--threads", type=int, default=2)
-    asked.add_argument("--one", choices=_ENGINES)
-    asked.add_argument("--since", type=float)
-    asked.add_argument("--temperature", type=float, default=0.0)
-    given = asked.parse_args()
+    given = _arguments().parse_args()
     if given.one:
         print(json.dumps(_measured(given.members[0], given.one, given)))
         return
+    n = f"{RUNS} runs each, the fastest of which counts"
+    print(conditions(threads=given.threads, n=n, seed=f"0 to {RUNS - 1}, the prompts of these"), flush=True)
     speed = bandwidth(given.threads)
     for member in given.members:
         table = Table(title=f"{member}: {given.threads} threads; memory is read at {speed / 1e9:.1f} GB/s")
@@ -67,6 +65,17 @@ def main() -> None:
             told = (f"{found['read']:,.0f}", f"{found['written']:,.0f}", f"{100 * found['written'] / bound:.1f} %")
             table.add_row(engine, *told, f"{found['first']:.2f}", f"{found['peak'] / 1e6:,.0f}")
         Console(width=110).print(table)
+
+
+def _arguments() -> argparse.ArgumentParser:
+    asked = options(__doc__)
+    asked.add_argument("members", nargs="+", type=Path, help="folders, such as families/village/nano")
+    asked.add_argument("--threads", type=int, default=2, help="that every engine computes with (2)")
+    # what the processes of single engines are told
+    asked.add_argument("--one", choices=_ENGINES, help=argparse.SUPPRESS)
+    asked.add_argument("--since", type=float, help=argparse.SUPPRESS)
+    asked.add_argument("--temperature", type=float, default=0.0, help=argparse.SUPPRESS)
+    return asked
 
 
 def in_process(member: Path, engine: str, threads: int, temperature: float = 0.0) -> dict[str, float]:
@@ -102,9 +111,9 @@ def _timed(member: Path, since: float, seconds: Callable[[tuple[int, ...], int],
     """Of an engine that takes so many seconds for a prompt and a number of tokens."""
     seconds(_prompt(member, 16), 1)
     first = time.time() - since
-    reading = min(seconds(_prompt(member, _READ, run), 1) for run in range(_RUNS))
-    short = min(seconds(_prompt(member, 16, run), 1) for run in range(_RUNS))
-    writing = min(seconds(_prompt(member, 16, run), _WRITTEN) for run in range(_RUNS)) - short
+    reading = min(seconds(_prompt(member, _READ, run), 1) for run in range(RUNS))
+    short = min(seconds(_prompt(member, 16, run), 1) for run in range(RUNS))
+    writing = min(seconds(_prompt(member, 16, run), _WRITTEN) for run in range(RUNS)) - short
     return {"read": _READ / reading, "written": (_WRITTEN - 1) / writing, "first": first, "peak": _peak()}
 
 
@@ -119,22 +128,26 @@ def _seconds(engine: Engine, prompt: tuple[int, ...], count: int, more: dict[str
 
 def _alone(member: Path, kind: str, threads: int, since: float) -> dict[str, float]:
     with LlamaCpp(gguf_file(member, kind), threads=threads, context=_CONTEXT) as engine:
-        engine._complete(_prompt(member, 16), 1, {})
+        more = {"ignore_eos": True, **LIKELIEST, **FORGETFUL}
+        engine._complete(_prompt(member, 16), 1, more)
         first = time.time() - since
-        told = [engine._complete(_prompt(member, _READ, run), 1, {})["timings"] for run in range(_RUNS)]
-        more = {"ignore_eos": True}
-        said = [engine._complete(_prompt(member, 16, run), _WRITTEN, more)["timings"] for run in range(_RUNS)]
+        told = [engine._complete(_prompt(member, _READ, run), 1, more)["timings"] for run in range(RUNS)]
+        said = [engine._complete(_prompt(member, 16, run), _WRITTEN, more)["timings"] for run in range(RUNS)]
+    counted = {each["prompt_n"] for each in told}, {each["predicted_n"] for each in said}
+    assert counted == ({_READ}, {_WRITTEN}), counted
     fastest = max(each["prompt_per_second"] for each in told), max(each["predicted_per_second"] for each in said)
     return {"read": fastest[0], "written": fastest[1], "first": first, "peak": _peak()}
 
 
 def _streamed(server: LlamaCpp, prompt: tuple[int, ...], count: int) -> float:
-    more = {"stream": True, "ignore_eos": True, "temperature": 0, "return_tokens": True}
+    more = {"stream": True, "ignore_eos": True, "return_tokens": True, **LIKELIEST, **FORGETFUL}
     begun = time.perf_counter()
     with server.asked("/completion", {"prompt": list(prompt), "n_predict": count, **more}) as reply:
-        while reply.read1():
-            pass
-    return time.perf_counter() - begun
+        pieces = list(iter(reply.read1, b""))
+    seconds = time.perf_counter() - begun
+    last = json.loads(b"".join(pieces).rstrip().rpartition(b"data: ")[2])
+    assert (last["stop"], last["tokens_predicted"]) == (True, count), last
+    return seconds
 
 
 def _in_transformers(member: Path, since: float) -> dict[str, float]:
@@ -166,7 +179,7 @@ def bandwidth(threads: int) -> float:
     torch.set_num_threads(threads)
     large = torch.ones(_BANDWIDTH)
     times = []
-    for _ in range(_RUNS):
+    for _ in range(RUNS):
         begun = time.perf_counter()
         large.sum()
         times.append(time.perf_counter() - begun)

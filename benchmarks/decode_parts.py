@@ -12,14 +12,14 @@ take, beside what reading their weights once would take:
 - rest: what is neither head nor blocks: embedding, tables, choosing a token, telling it
 """
 
-import argparse
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from decode import bandwidth, in_process, multiplied_bytes
+from conditions import conditions, options
+from decode import RUNS, bandwidth, in_process, multiplied_bytes
 from rich.console import Console
 from rich.table import Table
 
@@ -31,17 +31,20 @@ from minikin.text.chat import chat_template
 from minikin.text.tokenizer import Tokenizer
 
 _ENGINES = ("torch", "llama.cpp q8_0", "llama.cpp q4_0")
-_FEW, _NARROW = 512, 32
+_FEW, _NARROW, _SEED = 512, 32, 1
 _COLUMNS = ("engine", "token, µs", "head", "blocks", "dispatch", "rest", "sampling", "bound: head", "bound: blocks")
 
 
 def main() -> None:
     """All members with all engines."""
-    asked = argparse.ArgumentParser()
-    asked.add_argument("recipe", type=Path)
-    asked.add_argument("members", nargs="+")
-    asked.add_argument("--threads", type=int, default=2)
+    asked = options(__doc__)
+    asked.add_argument("recipe", type=Path, help="such as recipes/village.toml")
+    asked.add_argument("members", nargs="+", help="such as nano")
+    asked.add_argument("--threads", type=int, default=2, help="that every engine computes with (2)")
     given = asked.parse_args()
+    n = f"{RUNS} runs each, the fastest of which counts"
+    seed = f"{_SEED}, the weights; 0 to {RUNS - 1}, the prompts of these runs; 0, what is sampled"
+    print(conditions(threads=given.threads, n=n, seed=seed), flush=True)
     planned, speed = plan(read_recipe(given.recipe, ())), bandwidth(given.threads)
     for name in given.members:
         table = Table(title=f"{name}: {given.threads} threads, memory is read at {speed / 1e9:.1f} GB/s; µs a token")
@@ -78,7 +81,7 @@ def _written(config: Config, folder: Path) -> dict[str, Path]:
     }
     for name, each in configs.items():
         (folder / name).mkdir()
-        save_initial(each, folder / name, torch.bfloat16, 1, lambda _: None)
+        save_initial(each, folder / name, torch.bfloat16, _SEED, lambda _: None)
         Tokenizer.of_bytes(each.vocab_size).save(folder / name, each.max_position_embeddings, chat_template())
     return {name: folder / name for name in configs}
 

@@ -18,6 +18,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 
 import torch
+from conditions import conditions
 from rich.console import Console
 from rich.table import Table
 
@@ -37,7 +38,7 @@ from minikin.ship.llamacpp import LlamaCpp
 from minikin.text.chat import encode_prompt
 from minikin.text.tokenizer import Tokenizer
 
-_QUESTIONS = 50
+_QUESTIONS, _THREADS = 50, 1
 _NEAR = 1e-2  # logits so close that rounding may turn them round
 
 
@@ -51,9 +52,11 @@ class Asked:
 
 def main() -> None:
     """Export every member to a folder of its own and print what llama.cpp makes of it."""
-    prepare(1)
+    prepare(_THREADS)
     root = Path(sys.argv[1])
     recipe = checked(read_json(root / "recipe.json"), str(root / "recipe.json"))
+    n = f"{_QUESTIONS} questions a member"
+    print(conditions(threads=_THREADS, n=n, seed=f"{recipe.seed}, of the recipe; answers are not drawn"), flush=True)
     table = Table(title=f"{recipe.name}: {_QUESTIONS} answers of llama.cpp beside ours")
     for heading in (
         "member",

@@ -17,6 +17,7 @@ from io import StringIO
 from pathlib import Path
 
 import torch
+from conditions import conditions
 from rich.console import Console
 from rich.table import Table
 
@@ -33,7 +34,7 @@ from minikin.train.objective import NextToken
 from minikin.train.optimizer import Optimizers, Schedule
 
 _RECIPE = Path(__file__).parents[1] / "recipes" / "published.toml"
-_TOKENS, _STEPS = 128, 3
+_TOKENS, _STEPS, _SEED = 128, 3, 1
 _COLUMNS = ("member", "GB on disk", "written in", "peak", "prefill", "decode", "peak", "training step", "rows", "peak")
 
 
@@ -41,6 +42,8 @@ def main() -> None:
     """Measure the named members, or all."""
     root, recipe = Path(sys.argv[1]), read_recipe(_RECIPE)
     threads = torch.get_num_threads()
+    n = f"the shortest of {_STEPS} training steps; reading and writing as in a family's report"
+    print(conditions(threads=threads, n=n, seed=f"{_SEED}, the rows; {recipe.seed}, the weights"), flush=True)
     table = Table(title=f"published members, random weights in bfloat16, {threads} threads")
     for position, title in enumerate(_COLUMNS):
         table.add_column(title, justify="right" if position else "left")
@@ -93,7 +96,7 @@ def train(root: Path, name: str) -> dict[str, float]:
 
 
 def _batch(step: int, vocab_size: int) -> Batch:
-    tokens = torch.randint(vocab_size, (1, _TOKENS + 1), generator=torch_generator(1, "published", step))
+    tokens = torch.randint(vocab_size, (1, _TOKENS + 1), generator=torch_generator(_SEED, "published", step))
     return Batch(
         tokens=tokens[:, :-1],
         targets=tokens[:, 1:],

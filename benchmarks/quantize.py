@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
+from conditions import conditions
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -43,6 +44,8 @@ def main() -> None:
     root = Path(sys.argv[1])
     recipe = checked(read_json(root / "recipe.json"), str(root / "recipe.json"))
     name = sys.argv[2] if len(sys.argv) > 2 else recipe.first
+    n, threads = f"{_SEEN} rows seen, {_UNSEEN} others for the errors", torch.get_num_threads()
+    print(conditions(threads=threads, n=n, seed=f"{recipe.seed}, of the recipe"), flush=True)
     site = Site(recipe=recipe, planned=plan(recipe), store=Store(root), log=Log(Path("/dev/null"), Console(quiet=True)))
     decoder, rows = load(root / name).eval(), mixture(site, name, Optimization(tokens=1, batch_tokens=4096))
     first, last = (-(-count // rows.batch_rows) for count in (_SEEN, _SEEN + _UNSEEN))

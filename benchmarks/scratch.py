@@ -7,8 +7,10 @@ trained on the data alone: same shape, same rows in the same order, same steps a
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from conditions import conditions
 from rich.console import Console
 from rich.table import Table
 
@@ -51,6 +53,8 @@ def main() -> None:
     recipe = checked(read_json(folder / "recipe.json"), str(folder / "recipe.json"))
     beside = folder.with_name(f"{folder.name}-scratch")
     report = build(from_scratch(recipe), beside, Log(beside / "log.jsonl", Console(stderr=True)))
+    n = ", ".join(f"{task} {next(iter(scores.values())).n:,}" for task, scores in _scores(report, recipe).items())
+    print(conditions(threads=recipe.threads, n=n, seed=f"{recipe.seed}, of the recipe"))
     Console(width=110).print(_table(read_report(folder), report, recipe))
 
 
@@ -59,12 +63,16 @@ def _table(distilled: FamilyReport, scratch: FamilyReport, recipe: Recipe) -> Ta
     names = [name for name, member in recipe.member.items() if member.distill is not None]
     for name in names:
         table.add_column(name, justify="right")
-    for task, metrics in distilled.members[recipe.first].scores.items():
+    for task, metrics in _scores(distilled, recipe).items():
         for metric in metrics:
             cells = [(family.members[name].scores[task][metric]) for name in names for family in (distilled, scratch)]
             pairs = zip(cells[::2], cells[1::2], strict=True)
             table.add_row(task, metric, *(f"{_shown(one)} | {_shown(other)}" for one, other in pairs))
     return table
+
+
+def _scores(report: FamilyReport, recipe: Recipe) -> Mapping[str, Mapping[str, Interval]]:
+    return report.members[recipe.first].scores
 
 
 def _shown(score: Interval) -> str:

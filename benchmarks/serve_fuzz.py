@@ -14,18 +14,23 @@ from typing import Any
 
 import httpx2
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from serving import Health, arguments, body, memory, served
+from conditions import conditions
+from health import Health
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from serving import arguments, body, memory, served
 
+_SEED = 1
 _PATIENCE = 60  # seconds until a request counts as hung
 _PARTS = 4  # of the requests with changed bytes: memory that still rises in the last one is lost
 
 
 def main() -> None:
     """Both kinds of requests."""
-    asked = arguments()
-    asked.add_argument("--requests", type=int, default=10_000)
+    asked = arguments(__doc__)
+    asked.add_argument("--requests", type=int, default=10_000, help="of each kind (10000)")
     told = asked.parse_args()
+    n = f"{told.requests:,} requests of each kind"
+    print(conditions(threads=told.threads, n=n, seed=f"{_SEED}, what they are made of"), flush=True)
     with served(told) as (address, process):
         held = [memory(process)]
         with Health(address) as health:
@@ -33,11 +38,11 @@ def main() -> None:
             held.append(memory(process))
             changed = Counter[int]()
             for part in range(_PARTS):
-                changed += _changed(address, told.member, told.requests // _PARTS, random.Random(part))
+                changed += _changed(address, told.member, told.requests // _PARTS, random.Random(_SEED + part))
                 held.append(memory(process))
         print(f"{described.total():,} made from the description, by status: {dict(described)}")
         print(f"{changed.total():,} with bytes changed, by status: {dict(changed)}")
-        print(f"health p99 {1000 * health.p99:.0f} ms")
+        print(health.told())
         print("MB before, then after the described and on through the changed:", *(f"{each:.0f}" for each in held))
 
 
@@ -53,6 +58,7 @@ def _described(address: str, count: int) -> Counter[int]:
 
 
 def _send(cases: Any, address: str, count: int, found: Counter[int]) -> None:
+    @seed(_SEED)
     @given(case=cases)
     @settings(max_examples=count, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     def send(case: Any) -> None:

@@ -9,19 +9,21 @@ same GGUF file.
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from serving import QUESTIONS, arguments, body, events, memory, served, text_of
+from baseline import FORGETFUL, LIKELIEST
+from conditions import conditions
+from serving import QUESTIONS, arguments, body, events, memory, served, share_within, text_of
 
 from minikin.app.engines import gguf_file
 from minikin.engine.child import Child
 from minikin.model.checkpoint import read_config
 
 _CLIENTS, _WARM, _LONGEST = 64, 10, 64  # clients; seconds; tokens
-# our engine asks llama.cpp not to remember prompts either
-_MORE = {"stream_options": {"include_usage": True}, "cache_prompt": False}
+_COUNTED = {"stream_options": {"include_usage": True}}
 
 
 @dataclass(kw_only=True)
@@ -38,24 +40,26 @@ class Seen:
         """In a line."""
         if not self.first:
             return f"nobody heard anything, {len(self.errors)} errors {self.errors[:2]}"
-        p50, p95 = (1000 * sorted(self.first)[int(share * (len(self.first) - 1))] for share in (0.5, 0.95))
+        p50, p95 = (1000 * share_within(self.first, share) for share in (0.5, 0.95))
         least = 100 * min(self.tokens) / max(self.tokens)
         return (
             f"{self.answers / self.seconds:.1f} answers/s, {sum(self.tokens) / self.seconds:.0f} tokens/s, first text "
             f"after {p50:.0f} ms (p50), {p95:.0f} ms (p95), the slowest client heard {least:.0f} % of the fastest, "
-            f"{len(self.errors)} errors {self.errors[:2] or ''}"
+            f"{len(self.errors)} errors" + "".join(f" {error}" for error in self.errors[:2])
         )
 
 
 def main() -> None:
     """Both servers."""
-    asked = arguments()
-    asked.add_argument("--seconds", type=float, default=120)
+    asked = arguments(__doc__)
+    asked.add_argument("--seconds", type=float, default=120, help="that each of both servers is asked (120)")
     given = asked.parse_args()
+    n = f"{_CLIENTS} clients for {given.seconds:g} s a server, after {_WARM} s to warm up"
+    print(conditions(threads=given.threads, n=n, seed="nothing is drawn"), flush=True)
     with served(given, slots=_CLIENTS, queue=_CLIENTS) as (address, process):
-        asyncio.run(_clients(address, given.member, _WARM, ""))
+        asyncio.run(_clients(address, given.member, _WARM, _COUNTED))
         before = memory(process)
-        seen = asyncio.run(_clients(address, given.member, given.seconds, ""))
+        seen = asyncio.run(_clients(address, given.member, given.seconds, _COUNTED))
         print(f"minikin: {seen.told()}; memory {before:.0f} → {memory(process):.0f} MB")
     config = read_config(given.member)
     room = _CLIENTS * config.max_position_embeddings * config.kv_bytes_per_token()
@@ -68,23 +72,24 @@ def main() -> None:
         memory=room,
     )
     try:
-        asyncio.run(_clients(child.address(), given.member, _WARM, child.key))
-        seen = asyncio.run(_clients(child.address(), given.member, given.seconds, child.key))
+        asked_alike = (_COUNTED | LIKELIEST | FORGETFUL, child.key)
+        asyncio.run(_clients(child.address(), given.member, _WARM, *asked_alike))
+        seen = asyncio.run(_clients(child.address(), given.member, given.seconds, *asked_alike))
         print(f"llama.cpp's own server: {seen.told()}")
     finally:
         child.close()
 
 
-async def _clients(address: str, member: Path, seconds: float, key: str) -> Seen:
+async def _clients(address: str, member: Path, seconds: float, more: Mapping[str, Any], key: str = "") -> Seen:
+    """All ask, one answer after the other, with so much `more` than a question."""
     seen, started = Seen(), time.monotonic()
 
     async def client(number: int) -> None:
         tokens = 0
         while time.monotonic() - started < seconds:
             try:
-                tokens += await _answer(
-                    address, body(member, QUESTIONS[number % len(QUESTIONS)], _LONGEST, **_MORE), key, seen
-                )
+                question = QUESTIONS[number % len(QUESTIONS)]
+                tokens += await _answer(address, body(member, question, _LONGEST, **more), key, seen)
             except (OSError, ValueError) as error:
                 seen.errors.append(repr(error))
             number += 1
@@ -96,14 +101,16 @@ async def _clients(address: str, member: Path, seconds: float, key: str) -> Seen
 
 
 async def _answer(address: str, asked: dict[str, Any], key: str, seen: Seen) -> int:
-    """How many tokens it had."""
-    begun, spoke, tokens = time.monotonic(), False, 0
+    """How many tokens it had; one that breaks off leaves nothing in what was seen."""
+    begun, first, tokens = time.monotonic(), None, None
     async for event in events(address, asked, key):
-        if not spoke and text_of(event):
-            seen.first.append(time.monotonic() - begun)
-            spoke = True
+        if first is None and text_of(event):
+            first = time.monotonic() - begun
         tokens = (event.get("usage") or {}).get("completion_tokens", tokens)
+    if tokens is None:
+        raise ValueError("an answer without usage")
     seen.answers += 1
+    seen.first += [] if first is None else [first]
     return tokens
 
 

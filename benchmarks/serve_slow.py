@@ -12,7 +12,9 @@ import socket
 import time
 from urllib.parse import urlsplit
 
-from serving import QUESTIONS, Health, arguments, body, events, served
+from conditions import conditions
+from health import Health
+from serving import QUESTIONS, arguments, body, events, served
 
 _SILENT = 1000
 _HEAD = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
@@ -21,7 +23,9 @@ _BODY = _HEAD + b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n
 
 def main() -> None:
     """Tell when the last was dropped."""
-    asked = arguments().parse_args()
+    asked = arguments(__doc__).parse_args()
+    n = f"{_SILENT:,} connections"
+    print(conditions(threads=asked.threads, n=n, seed="nothing is drawn"), flush=True)
     with served(asked) as (address, _), Health(address) as health:
         where, begun = urlsplit(address), time.monotonic()
         silent = [socket.create_connection((where.hostname or "", where.port or 0)) for _ in range(_SILENT)]
@@ -40,7 +44,7 @@ def main() -> None:
         gone = time.monotonic() - begun
     print(f"{_SILENT} silent connections were gone after {gone:.1f} s")
     print(f"a chat of {pieces} events beside them was over after {spoken:.1f} s")
-    print(f"health p99 {1000 * health.p99:.0f} ms")
+    print(health.told())
 
 
 if __name__ == "__main__":

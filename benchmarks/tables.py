@@ -23,9 +23,10 @@ from pathlib import Path
 
 import psutil
 import torch
+from conditions import conditions, options
 from torch import nn
 
-from minikin.base.device import describe, prepare, products_dtype
+from minikin.base.device import prepare, products_dtype
 from minikin.family.plan import plan
 from minikin.family.reading import read_recipe
 from minikin.model.config import Config
@@ -37,7 +38,7 @@ from minikin.train.optimizer import Optimizers, Schedule
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "published.toml"
 ROWS, DENSE = "row by row", "dense AdamW"
-_WARM_UP = 3
+_WARM_UP, _WEIGHTS_SEED, _TOKENS_SEED = 3, 1, 2
 _BLOCK = 1000  # rows drawn of a table, and repeated: drawing 1.2 billion numbers would take longer than all steps
 _SAFE = 0.75  # share of the free memory that a case may need
 
@@ -50,7 +51,7 @@ def shape(vocab_size: int) -> Config:
 def random_decoder(config: Config) -> Decoder:
     """Weights that no step has seen; those of large tensors repeat."""
     decoder = empty(config)
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(_WEIGHTS_SEED)
     with torch.no_grad():
         for tensor in decoder.state_dict().values():
             if tensor.ndim == 1:
@@ -64,7 +65,7 @@ def random_decoder(config: Config) -> Decoder:
 
 def batches(config: Config, tokens: int) -> Iterator[Batch]:
     """One row of random tokens a step."""
-    generator = torch.Generator().manual_seed(2)
+    generator = torch.Generator().manual_seed(_TOKENS_SEED)
     places = torch.arange(tokens)[None]
     while True:
         drawn = torch.randint(6, config.vocab_size, (1, tokens + 1), generator=generator)
@@ -146,7 +147,7 @@ def needed_bytes(kind: str, vocab_size: int) -> int:
 
 def main() -> None:
     """Measure every case that fits, one after the other, and print a line each."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--vocabularies", type=int, nargs="+", default=[20_000, 200_064])
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--steps", type=int, default=7)
@@ -156,9 +157,8 @@ def main() -> None:
     if asked.case:
         print(json.dumps(measure(asked.case[0], int(asked.case[1]), asked)))
         return
-    machine = describe()
-    print(f"{machine.processor}, {asked.threads} threads, torch {machine.torch}, products in {products_dtype('auto')}")
-    print(f"{asked.tokens} tokens a step, median of {asked.steps} steps")
+    n = f"median of {asked.steps} steps of {asked.tokens} tokens, products in {products_dtype('auto')}"
+    print(conditions(threads=asked.threads, n=n, seed=f"{_WEIGHTS_SEED}, the weights; {_TOKENS_SEED}, the tokens"))
     print(f"{'table':>12} {'vocabulary':>10} {'step':>9} {'the table':>9} {'all else':>9} {'weights':>8} {'peak':>8}")
     for vocab_size in asked.vocabularies:
         for kind in (ROWS, DENSE):

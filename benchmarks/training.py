@@ -21,10 +21,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from conditions import conditions, options
 from torch.profiler import ProfilerActivity, profile
 from transformers import Gemma4ForCausalLM, Gemma4TextConfig
 
-from minikin.base.device import describe, prepare, products_dtype
+from minikin.base.device import prepare, products_dtype
 from minikin.family.plan import plan
 from minikin.family.reading import read_recipe
 from minikin.family.recipe import Recipe
@@ -42,7 +43,7 @@ LOOPS = {
     "minikin, float32": torch.float32,
     "minikin": products_dtype("auto"),
 }
-_WARM_UP = 3
+_WARM_UP, _WEIGHTS_SEED = 3, 1
 _PRODUCTS = ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm", "aten::addmm_", "mkldnn::_linear_pointwise")
 
 
@@ -86,7 +87,7 @@ def plain_transformers(config: Config, batch: Batch, dtype: torch.dtype) -> Call
 
 def minikin(config: Config, batch: Batch, dtype: torch.dtype) -> Callable[[], None]:
     """What `minikin build` does in a step."""
-    decoder = initialized(config, torch.Generator().manual_seed(1))
+    decoder = initialized(config, torch.Generator().manual_seed(_WEIGHTS_SEED))
     optimizers = Optimizers(decoder, Schedule(peak=1e-3, steps=10_000, warmup=0.1, decay=0.1), 0.05, 1.0, dtype)
     objective = NextToken()
 
@@ -134,7 +135,7 @@ def share_of_products(step: Callable[[], None]) -> float:
 
 def main() -> None:
     """Start both loops, let them take turns, print the ratio."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__)
     parser.add_argument("--recipe", type=Path, default=Path("recipes/village.toml"))
     parser.add_argument("--blocks", type=int, default=10)
     parser.add_argument("--steps", type=int, default=12)
@@ -155,7 +156,10 @@ def main() -> None:
     for loop in loops.values():
         loop.communicate()
     batch = rows(plan(recipe)[recipe.first].config, recipe)
-    _show(seconds, shares, asked.steps * batch.tokens.numel())
+    tokens = asked.steps * batch.tokens.numel()
+    n = f"{asked.blocks} blocks of {tokens:,} tokens each"
+    print(conditions(threads=asked.threads, n=n, seed=f"{recipe.seed}, the rows; {_WEIGHTS_SEED}, the weights"))
+    _show(seconds, shares, tokens)
 
 
 def _ask(loop: subprocess.Popen[str], question: object) -> str:
@@ -174,8 +178,6 @@ def _answer(loop: subprocess.Popen[str]) -> str:
 
 
 def _show(seconds: list[dict[str, float]], shares: dict[str, float], tokens: int) -> None:
-    machine = describe()
-    print(f"{machine.processor}, torch {machine.torch}, {len(seconds)} blocks of {tokens:,} tokens each")
     for name in LOOPS:
         speed = statistics.median(tokens / block[name] for block in seconds)
         ratios = sorted(block[PLAIN] / block[name] for block in seconds)
