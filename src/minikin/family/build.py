@@ -13,7 +13,7 @@ from minikin.base.errors import CheckpointError, DataError
 from minikin.base.files import read_json, verify, write_json
 from minikin.base.log import Log
 from minikin.family.answering import answers_name, examine_member, test_questions
-from minikin.family.card import write_card
+from minikin.family.card import write_cards
 from minikin.family.exams import brought_exams
 from minikin.family.overlap import OVERLAP, compare, read_overlap, warnings
 from minikin.family.plan import plan
@@ -102,7 +102,7 @@ def _site(recipe: Recipe, out: Path, log: Log) -> Site:
 def _as_they_are(site: Site) -> dict[str, str]:
     """Keys of the data and of all members, whatever they are; raises CheckpointError if one is missing."""
     few_bits = (quantized_name(name, kind) for name, kind in product(site.recipe.member, site.recipe.quantize))
-    return {name: site.store.provenance(name)["key"] for name in (*site.recipe.member, "data", *few_bits)}
+    return {name: site.store.provenance(name).get("key", "") for name in (*site.recipe.member, "data", *few_bits)}
 
 
 def _with_kept_recipe(site: Site) -> Site:
@@ -140,8 +140,7 @@ def _evaluated(site: Site) -> FamilyReport:
     _examine(site)
     report = _reported(site, {})
     write_json(site.store.root / RECIPE, _portable(site.recipe))
-    for name, member in report.members.items():
-        write_card(site, name, member)
+    write_cards(site, report)
     return report
 
 
