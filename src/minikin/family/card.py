@@ -13,7 +13,7 @@ from minikin.base.files import write_text
 from minikin.family.naming import origin_name, source_names
 from minikin.family.phases import teacher_of
 from minikin.family.site import Site, data_key, quantized_name
-from minikin.measure.records import FamilyReport, Interval
+from minikin.measure.records import FamilyReport, Interval, MemberReport, Precision
 from minikin.measure.retention import TOO_CLOSE, comparable
 from minikin.model.config import Config
 from minikin.train.state import Reached
@@ -38,7 +38,7 @@ print(tokenizer.decode(answer, skip_special_tokens=True))
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scored:
     """What a card says of a member's answers; all are task → metric.
 
@@ -93,10 +93,14 @@ def write_cards(site: Site, report: FamilyReport) -> None:
     first = site.recipe.first
     for name, member in report.members.items():
         reference = report.members[first].scores if name != first else {}
-        _write_card(site, name, name, Scored(member.scores, member.retention, first, reference, report.chance))
-        for kind, few in member.precisions.items():
-            scored = Scored(few.scores, few.retention, name, member.scores, report.chance)
+        _write_card(site, name, name, _scored(member, first, reference, report.chance))
+        for kind, few_bits in member.precisions.items():
+            scored = _scored(few_bits, name, member.scores, report.chance)
             _write_card(site, name, quantized_name(name, kind), scored)
+
+
+def _scored(found: MemberReport | Precision, against: str, reference: Scores, chance: Mapping[str, float]) -> Scored:
+    return Scored(scores=found.scores, retention=found.retention, against=against, reference=reference, chance=chance)
 
 
 def _write_card(site: Site, name: str, artifact: str, scored: Scored) -> None:
