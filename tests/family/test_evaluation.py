@@ -239,6 +239,16 @@ def test_a_test_that_goes_both_ways_is_not_turned(tmp_path, records, both):
     assert exam.both_directions == both
 
 
+def test_a_test_that_is_named_twice_is_asked_once(tmp_path):
+    folder = tmp_path / "a"
+    path, same = written(folder / "x.jsonl", pair(1)), written(folder / "y.jsonl", pair(1))
+    (folder / "z.jsonl").symlink_to(path)
+    log, said = quiet(tmp_path)
+    exams = brought_exams(recipe_of(tmp_path), [folder, path, folder / ".." / "a" / "y.jsonl"], log)
+    assert [exam.name for exam in exams] == [str(path), str(same)]
+    assert f"a/z.jsonl: passed over, it is {path} by another name" in said.getvalue()
+
+
 UNFIT = {
     "nothing": ({}, "a", "a: holds no test file; expected .jsonl, .jsonl.gz, .parquet here or below, not named train"),
     "training only": ({"a/train_extra.jsonl": pair(1)}, "a", "a: holds no test file"),
