@@ -17,6 +17,7 @@ import pytest
 from fakes import minikin
 
 from minikin.app.cli import _serving, main
+from minikin.app.commands import _named_after
 from minikin.base.files import file_digest
 from minikin.measure.report import read_report, schema
 
@@ -219,7 +220,8 @@ def test_evaluation_on_other_files_leaves_a_report_of_its_own(family, tmp_path, 
     words = ["evaluate", copy, "--set", "quantize={q8_0 = {}}", "--data", data, "--data", data / "test.jsonl"]
     status, said, progress = minikin(capsys, monkeypatch, *words)
     assert status == 0, progress
-    out = copy / "evaluations" / "my-tests+my-tests-test"
+    [out] = (copy / "evaluations").iterdir()
+    assert re.fullmatch(r"my-tests\+my-tests-test-[0-9a-f]{6}", out.name)
     assert f"report: {out / 'report.html'}" in said
     assert "how much of the test is in the training data" in said
     assert "<h2>Test and training</h2>" in (out / "report.html").read_text()
@@ -228,6 +230,15 @@ def test_evaluation_on_other_files_leaves_a_report_of_its_own(family, tmp_path, 
     status, _, complaints = minikin(capsys, monkeypatch, "evaluate", copy, "--out", tmp_path / "out")
     assert status == 1
     assert "out: a family's own report lies in its folder; name test files as well: --data PATH" in complaints
+
+
+def test_evaluations_on_tests_of_one_name_have_folders_of_their_own(tmp_path):
+    places = [tmp_path / name / "test" for name in ("a", "b", "a")]
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+    first, second, again = (_named_after([place]) for place in places)
+    assert first == again != second
+    assert {name[:-6] for name in (first, second)} == {"test-"}
 
 
 def test_a_plan_is_printed_before_anything_is_built(capsys, monkeypatch):

@@ -46,6 +46,37 @@ def test_one_member_can_be_written_in_another_type(tmp_path, capsys, monkeypatch
     assert not (tmp_path / "full").exists()
 
 
+def trained_elsewhere(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+
+
+def built(folder):
+    (folder / "provenance.json").write_text('{"stage": "member", "key": "k"}')
+
+
+def of_somebody(folder):
+    (folder / "provenance.json").unlink()
+
+
+@pytest.mark.parametrize("change", [trained_elsewhere, built, of_somebody])
+def test_init_replaces_only_what_it_wrote(change, tmp_path, capsys, monkeypatch):
+    words = ("init", RECIPES / "village.toml", "--out", tmp_path)
+    for _ in range(2):
+        status, _, complaints = minikin(capsys, monkeypatch, *words, "nano")
+        assert status == 0, complaints
+    change(tmp_path / "nano")
+    before = {path: path.read_bytes() for path in (tmp_path / "nano").iterdir()}
+    status, _, complaints = minikin(capsys, monkeypatch, *words)
+    assert status == 1
+    assert complaints.splitlines()[-1] == (
+        f"minikin: {tmp_path / 'nano'}: is there already, and is no member as minikin init wrote it; delete it or "
+        "choose another folder with --out"
+    )
+    assert {path: path.read_bytes() for path in (tmp_path / "nano").iterdir()} == before
+    assert not (tmp_path / "full").exists()
+
+
 def test_a_member_that_fails_a_check_is_told(member, capsys, monkeypatch):
     path = member / "chat_template.jinja"
     path.write_text("Hello")

@@ -11,7 +11,7 @@ from rich.console import Console
 from minikin.base.errors import CheckpointError, DataError
 from minikin.base.files import file_digest
 from minikin.base.log import Log
-from minikin.family.build import build, evaluate_on
+from minikin.family.build import build, evaluate, evaluate_on
 from minikin.family.exams import brought_exams
 from minikin.family.reading import checked
 from minikin.measure.report import read_report
@@ -166,6 +166,59 @@ def test_a_family_is_examined_where_its_training_data_is_not(home, tests, tmp_pa
     assert report.members["mini"].promises[0].name == "memory"
 
 
+@pytest.fixture(scope="module")
+def another(home, tmp_path_factory):
+    """The same recipe's family, built where one training pair is another."""
+    root = tmp_path_factory.mktemp("another")
+    shutil.copytree(home, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("family"))
+    written(root / "pairs" / "train.jsonl", pair(1), pair(2), pair(4))
+    build(recipe_of(root), root / "family", quiet(root)[0])
+    return root
+
+
+OTHER_BUILDS = {
+    "data": (["data"], r"family/full: is not of the same build as \S+family/data"),
+    "full": (["full"], r"family/full: is not of the same build as \S+family/data"),
+    "mini": (["mini", "quantized/mini"], r"family/mini: is not of the same build as \S+family/data"),
+    "few bits": (["quantized/mini"], r"quantized/mini/q8_0: is of an earlier mini"),
+}
+
+
+@pytest.mark.parametrize(("parts", "said"), OTHER_BUILDS.values(), ids=OTHER_BUILDS)
+def test_a_family_of_two_builds_is_not_examined(home, another, tests, tmp_path, parts, said):
+    family = tmp_path / "family"
+    shutil.copytree(home / "family", family)
+    for part in parts:
+        shutil.rmtree(family / part)
+        shutil.copytree(another / "family" / part, family / part)
+    with pytest.raises(CheckpointError, match=f"{said}; minikin build RECIPE makes them agree$"):
+        evaluate_on(recipe_of(home), family, [tests / "sgd"], tmp_path / "out", quiet(tmp_path)[0])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("other", ["data", "full", "mini"])
+def test_a_family_is_not_examined_by_another_recipe(home, another, tmp_path, other):
+    family = tmp_path / "family"
+    shutil.copytree(home / "family", family)
+    shutil.rmtree(family / other)
+    shutil.copytree(another / "family" / other, family / other)
+    with pytest.raises(CheckpointError, match=rf"family/{other}: is not of .* build .*; minikin build RECIPE makes"):
+        evaluate(recipe_of(home), family, quiet(tmp_path)[0])
+
+
+@pytest.mark.parametrize(("member", "training"), [("full", "train"), ("mini", "distill")])
+def test_a_member_that_was_trained_otherwise_than_its_family_is_told(home, tests, tmp_path, member, training):
+    family = tmp_path / "family"
+    shutil.copytree(home / "family", family)
+    kept = json.loads((family / "recipe.json").read_text())
+    kept["member"][member][training]["tokens"] = 640
+    (family / "recipe.json").write_text(json.dumps(kept))
+    with pytest.raises(
+        CheckpointError, match=rf"family/{member}: is not of the build that the recipe asks for; minikin"
+    ):
+        evaluate_on(recipe_of(home), family, [tests / "sgd"], tmp_path / "out", quiet(tmp_path)[0])
+
+
 def test_the_familys_own_test_is_held_against_its_training(home):
     report = read_report(home / "family")
     assert {task: found.examples for task, found in report.overlap.items()} == {"translation": 3}
@@ -184,6 +237,16 @@ def test_a_test_that_goes_both_ways_is_not_turned(tmp_path, records, both):
     path = written(tmp_path / "x.jsonl", *records)
     [exam] = brought_exams(recipe_of(tmp_path), [path], quiet(tmp_path)[0])
     assert exam.both_directions == both
+
+
+def test_a_test_that_is_named_twice_is_asked_once(tmp_path):
+    folder = tmp_path / "a"
+    path, same = written(folder / "x.jsonl", pair(1)), written(folder / "y.jsonl", pair(1))
+    (folder / "z.jsonl").symlink_to(path)
+    log, said = quiet(tmp_path)
+    exams = brought_exams(recipe_of(tmp_path), [folder, path, folder / ".." / "a" / "y.jsonl"], log)
+    assert [exam.name for exam in exams] == [str(path), str(same)]
+    assert f"a/z.jsonl: passed over, it is {path} by another name" in said.getvalue()
 
 
 UNFIT = {

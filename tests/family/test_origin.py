@@ -143,7 +143,7 @@ def test_the_smaller_member_keeps_the_checkpoints_kind(family):
 
 def test_cards_tell_lineage_and_scores(origin, family):
     full, mini = ((family / name / "README.md").read_text() for name in ("full", "mini"))
-    assert f"Taken from `{origin}`, as it was." in full
+    assert f"Taken from `{origin.name}`, as it was." in full
     assert "Cut from `full` and distilled from `full`" in mini
     assert "library_name: transformers" in mini
     assert "model-index:" in mini

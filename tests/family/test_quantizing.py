@@ -1,6 +1,7 @@
 """Members of few bits are members: made from the whole one, examined, taught, and exported as they were examined."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -16,6 +17,8 @@ from minikin.measure.report import read_report
 from minikin.model.checkpoint import load, read_config
 from minikin.model.huggingface import stored_name
 from minikin.model.scales import read_scales
+from minikin.ship.check import check
+from minikin.ship.identity import read_identity
 
 SMALL = (
     "threads=1",
@@ -82,6 +85,31 @@ def test_its_file_holds_what_was_examined(family, tmp_path, capsys, monkeypatch)
     ):
         found = quants.dequantize(read[theirs].data, read[theirs].tensor_type)
         assert np.array_equal(found, held[ours].float().numpy())
+
+
+def test_a_member_of_few_bits_has_a_card_as_others_have(family):
+    card = (family / "quantized" / "mini" / "q4_0" / "README.md").read_text()
+    recipe = json.loads((family / "recipe.json").read_text())["name"]
+    assert f"# {recipe} mini q4_0\n" in card
+    assert "`mini` with its weights on the grids of a q4_0 file and distilled there from `mini`, 2,048 tokens" in card
+    assert "`minikin export gguf . --type q4_0` writes the same weights in " in card
+    assert "| task | metric | score, 95 % interval | keeps of `mini` | n |" in card
+    assert re.search(r"^\| translation \| bleu \| \d+\.\d \[\d+\.\d, \d+\.\d\] \| .* \| 3 \|$", card, re.MULTILINE)
+    rounded = (family / "quantized" / "mini" / "q8_0" / "README.md").read_text()
+    assert "`mini` with its weights on the grids of a q8_0 file, as it was." in rounded
+    assert "Trained on" not in rounded
+
+
+@pytest.mark.parametrize("kind", ["q8_0", "q4_0"])
+def test_a_member_of_few_bits_is_at_home_everywhere(family, kind):
+    folder = family / "quantized" / "mini" / kind
+    assert {(each.where, each.what): each.found for each in check(folder) if each.verdict != "passed"} == {}
+
+
+def test_a_member_of_few_bits_is_named_after_the_member_and_the_kind(family):
+    identity = read_identity(family / "quantized" / "mini" / "q4_0", 10**5, chats=True)
+    assert identity.name.endswith(" mini q4_0")
+    assert [base.name for base in identity.base_models] == [identity.name.removesuffix(" q4_0")]
 
 
 def test_only_what_changed_is_made_again(family, tmp_path):

@@ -211,6 +211,19 @@ def test_a_budget_that_nothing_meets_is_told():
         plan(read_recipe(VILLAGE, ["member.nano.compute='1/900'"]))
 
 
+@pytest.mark.parametrize("tables", [0, 64])
+def test_the_smallest_shape_that_is_told_is_one_that_would_be_found(tables):
+    full = replace(plan(read_recipe(VILLAGE))["full"].config, hidden_size_per_layer_input=tables)
+    with pytest.raises(PlanError) as refusal:
+        solve(full, full, Budget(multiplied=1, parameters=1))
+    told = re.search(r"the smallest has ([\d,]+) and ([\d,]+)", str(refusal.value))
+    multiplied, parameters = (int(number.replace(",", "")) for number in told.groups())
+    found = solve(full, full, Budget(multiplied=multiplied * 101 // 100, parameters=parameters * 101 // 100))
+    assert bool(found.hidden_size_per_layer_input) == bool(tables)
+    with pytest.raises(PlanError):
+        solve(full, full, Budget(multiplied=multiplied * 101 // 100, parameters=parameters * 99 // 100))
+
+
 def test_a_member_larger_than_its_parent_is_told():
     shape = ", ".join(
         f"{name} = {value}"

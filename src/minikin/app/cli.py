@@ -121,7 +121,7 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FOLDER", help="Where that report goes. Default: FAMILY/evaluations/NAME of PATH."
+            "--out", metavar="FOLDER", help="Where that report goes. Default: in FAMILY/evaluations, named after PATH."
         ),
     ] = None,
 ) -> None:

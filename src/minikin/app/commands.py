@@ -20,7 +20,7 @@ from minikin.app.speakers import Speakers
 from minikin.app.talk import talk
 from minikin.base.device import prepare_to_answer
 from minikin.base.errors import CheckpointError, DataError, DecodingError, Interrupted
-from minikin.base.files import read_json
+from minikin.base.files import digest, read_json
 from minikin.base.log import Log
 from minikin.engine.asking import Engine
 from minikin.engine.beam_engine import BeamEngine
@@ -165,12 +165,16 @@ def _built_fields(root: Path) -> dict[str, Any]:
 
 
 def _named_after(data: Sequence[Path]) -> str:
-    """A folder's name for what was examined on: those of the folders, or of files with the folders they are in."""
+    """A folder's name for what was examined on: those of the folders, or of files with the folders they are in.
+
+    What else is called the same gets another name, by where it lies.
+    """
     places = dict.fromkeys(path.resolve() for path in data)
     names = [
         place.name if place.is_dir() else f"{place.parent.name}-{place.name.partition('.')[0]}" for place in places
     ]
-    return re.sub(r"[^\w.+-]+", "-", "+".join(names))[:100]
+    readable = re.sub(r"[^\w.+-]+", "-", "+".join(names))[:100]
+    return f"{readable}-{digest(*map(str, places))[:6]}"
 
 
 def _show(report: FamilyReport, root: Path) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 
 from minikin.base.device import prepare
 from minikin.base.errors import CheckpointError, DataError
-from minikin.base.files import verify, write_json
+from minikin.base.files import read_json, verify, write_json
 from minikin.base.log import Log
 from minikin.family.answering import answers_name, examine_member, test_questions
-from minikin.family.card import write_card
+from minikin.family.card import write_cards
 from minikin.family.exams import brought_exams
 from minikin.family.overlap import OVERLAP, compare, read_overlap, warnings
 from minikin.family.plan import plan
 from minikin.family.quantizing import quantize_member
+from minikin.family.reading import checked
 from minikin.family.recipe import Recipe
 from minikin.family.results import RECIPE
 from minikin.family.site import (
@@ -42,6 +43,8 @@ from minikin.measure.records import FamilyReport
 from minikin.measure.report import write_report
 from minikin.text.overlap import Overlap
 
+_AGREE = "minikin build RECIPE makes them agree"
+
 
 def build(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
     """Everything from data to report; a build that was killed goes on where it stood."""
@@ -62,12 +65,10 @@ def build(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
 
 
 def evaluate(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
-    """Examine a built family and write its report; raises CheckpointError if a member is not built."""
+    """Examine a built family and write its report; raises CheckpointError if it is not all of the recipe's build."""
     site = _site(recipe, out, log)
     site.take_fingerprints()
-    for name in recipe.member:
-        if not site.store.holds(name, member_key(site, name)):
-            raise CheckpointError(f"{out / name}: is not what the recipe asks for; run minikin build first")
+    _refuse_other_builds(site)
     with site.store.locked():
         return _evaluated(site)
 
@@ -76,20 +77,16 @@ def evaluate_on(recipe: Recipe, root: Path, data: Sequence[Path], out: Path, log
     """Examine a built family on test files instead of its recipe's; answers and report go to a folder of their own.
 
     The family is left as it is, and what it was trained on need not be there; then it cannot be compared with the test.
-    Raises DataError if a file cannot be used, CheckpointError if a member is not built.
+    Raises DataError if a file cannot be used, CheckpointError if a member is missing or of another build than the rest.
     """
     if (out / RECIPE).is_file():
         raise DataError(f"{out}: is a family's own folder; name another for this evaluation: --out FOLDER")
     own = _site(recipe, root, log)
-    few_bits = (quantized_name(name, kind) for name, kind in product(recipe.member, recipe.quantize))
-    members = {name: own.store.provenance(name)["key"] for name in (*recipe.member, *few_bits)}
-    for name, kind in product(recipe.member, recipe.quantize):
-        if own.store.provenance(quantized_name(name, kind))["of"] != members[name]:
-            raise CheckpointError(
-                f"{root / quantized_name(name, kind)}: is of an earlier {name}; run minikin build first"
-            )
+    keys = _as_they_are(own)
     exams = brought_exams(recipe, data, log)
-    site = replace(own, brought=Brought(exams=exams, store=Store(out), members=members))
+    site = replace(own, brought=Brought(exams=exams, store=Store(out), keys=keys))
+    _refuse_other_builds(_with_kept_recipe(site))
+    _refuse_earlier_few_bits(site)
     with site.results.locked():
         _examine(site)
         files = ", ".join(exam.title for exam in exams)
@@ -102,6 +99,40 @@ def _site(recipe: Recipe, out: Path, log: Log) -> Site:
     return site
 
 
+def _as_they_are(site: Site) -> dict[str, str]:
+    """Keys of the data and of all members, whatever they are; raises CheckpointError if one is missing."""
+    few_bits = (quantized_name(name, kind) for name, kind in product(site.recipe.member, site.recipe.quantize))
+    return {name: site.store.provenance(name).get("key", "") for name in (*site.recipe.member, "data", *few_bits)}
+
+
+def _with_kept_recipe(site: Site) -> Site:
+    """The same under the recipe that the family was built by, whatever settings this evaluation has."""
+    path = site.store.folder(RECIPE)
+    kept = checked(read_json(path), str(path))
+    return replace(site, recipe=kept, planned=plan(kept))
+
+
+def _refuse_other_builds(site: Site) -> None:
+    """Raise CheckpointError if the data or a member is not what the recipe makes of what it was made from."""
+    data = data_key(site)
+    for name, key in {"data": data, **{name: member_key(site, name) for name in site.recipe.member}}.items():
+        facts = site.store.provenance(name)
+        if facts.get("key") != key:
+            same_data = facts.get("data", data) == data
+            missed = (
+                "the build that the recipe asks for" if same_data else f"the same build as {site.store.folder('data')}"
+            )
+            raise CheckpointError(f"{site.store.folder(name)}: is not of {missed}; {_AGREE}")
+
+
+def _refuse_earlier_few_bits(site: Site) -> None:
+    """Raise CheckpointError if a member of few bits was made of another build of the member."""
+    for name, kind in product(site.recipe.member, site.recipe.quantize):
+        few_bits = quantized_name(name, kind)
+        if site.store.provenance(few_bits)["of"] != site.store.provenance(name)["key"]:
+            raise CheckpointError(f"{site.store.folder(few_bits)}: is of an earlier {name}; {_AGREE}")
+
+
 def _evaluated(site: Site) -> FamilyReport:
     for name, kind in product(site.recipe.member, site.recipe.quantize):
         key = quantized_key(site, name, kind)
@@ -109,8 +140,7 @@ def _evaluated(site: Site) -> FamilyReport:
     _examine(site)
     report = _reported(site, {})
     write_json(site.store.root / RECIPE, _portable(site.recipe))
-    for name, member in report.members.items():
-        write_card(site, name, member)
+    write_cards(site, report)
     return report
 
 

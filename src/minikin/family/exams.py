@@ -66,7 +66,7 @@ def brought_exams(recipe: Recipe, paths: Sequence[Path], log: Log) -> tuple[Exam
     Selections go before dialogues, as in recipes. Translations are asked both ways if the recipe's are, unless the file
     has both ways already. A file that the family was trained on is refused.
     """
-    found: dict[Path, Task] = {file: _kind(file) for path in paths for file in _test_files(path, log)}
+    found: dict[Path, Task] = {file: _kind(file) for file in _once(paths, log)}
     passed: dict[Task, str] = {"text": "plain text, in which nothing is asked"}
     if "selection" in found.values():
         passed["dialogue"] = "dialogues; the selections are scored instead"
@@ -106,6 +106,19 @@ def examples_of(recipe: Recipe, exam: Exam) -> list[tuple[str, list[Record]]]:
 
 def _both_ways(record: Record) -> list[Record]:
     return [record, reversed_direction(record)] if isinstance(record, Translation) else [record]
+
+
+def _once(paths: Sequence[Path], log: Log) -> Iterator[Path]:
+    """All test files, each by the first of its names."""
+    known: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        for file in _test_files(path, log):
+            held = file.stat()
+            first = known.setdefault((held.st_dev, held.st_ino), file)
+            if first is file:
+                yield file
+            elif first != file:
+                log.say(f"{file}: passed over, it is {first} by another name")
 
 
 def _test_files(path: Path, log: Log) -> Iterator[Path]:

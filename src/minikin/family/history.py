@@ -2,10 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from minikin.family.naming import source_names
+from minikin.family.naming import origin_name, source_names
 from minikin.family.recipe import Recipe
 from minikin.family.site import Site
 from minikin.measure.records import CurvePoint, Kept, Training
@@ -50,8 +49,7 @@ def _told(phases: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     if facts["parent"]:
         yield f"cut from {facts['parent']}"
     if facts["origin"]:
-        origin = Path(facts["origin"])
-        yield f"taken from {origin.name if origin.is_absolute() else origin}"
+        yield f"taken from {origin_name(facts['origin'])}"
     if facts["teacher"]:
         yield f"distilled from {facts['teacher']}"
     elif facts["tokens"]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from minikin import __version__
-from minikin.base.errors import PlanError, StorageError
-from minikin.base.files import whole_folder, write_json
+from minikin.base.errors import CheckpointError, PlanError, StorageError
+from minikin.base.files import read_json, verify, whole_folder, write_json
 from minikin.base.log import Log
 from minikin.family.card import CARD
 from minikin.family.origin import origin_folder
@@ -21,12 +21,13 @@ from minikin.text.chat import chat_template
 from minikin.text.tokenizer import Tokenizer
 
 _MILLION = 10**6
+_STAGE = "initial"
 
 
 def write_initial(recipe: Recipe, names: Sequence[str], out: Path, dtype: torch.dtype, log: Log) -> list[Path]:
     """Write members of a recipe, all if none is named, each in a folder of `out`.
 
-    Raises PlanError at an unknown name, StorageError where trained members would be replaced.
+    Raises PlanError at an unknown name, StorageError where anything would be replaced that was not written here.
     """
     planned = plan(recipe)
     if (out / RECIPE).is_file():
@@ -37,14 +38,36 @@ def write_initial(recipe: Recipe, names: Sequence[str], out: Path, dtype: torch.
     tokenizer = Tokenizer.load(origin_folder(recipe.origin)) if recipe.origin else Tokenizer.of_bytes(size)
     written = []
     for name in names or planned:
+        _refuse_others(out / name)
+    for name in names or planned:
         with whole_folder(out / name) as folder:
             _draw(planned[name].config, folder, dtype, recipe.seed, name, log)
             tokenizer.save(folder, planned[name].config.max_position_embeddings, chat_template())
             (folder / CARD).write_text(_card(recipe, planned[name]), encoding="utf-8")
-            facts = {"stage": "initial", "minikin": __version__, "recipe": recipe.name, "seed": recipe.seed}
+            facts = {"stage": _STAGE, "minikin": __version__, "recipe": recipe.name, "seed": recipe.seed}
             write_json(folder / PROVENANCE, facts)
         written.append(out / name)
     return written
+
+
+def _refuse_others(folder: Path) -> None:
+    """Raise StorageError if a folder holds anything but a member as it was written here."""
+    facts = folder / PROVENANCE
+    if not folder.exists() or (facts.is_file() and read_json(facts).get("stage") == _STAGE and _is_whole(folder)):
+        return
+    raise StorageError(
+        f"{folder}: is there already, and is no member as minikin init wrote it; delete it or choose another folder "
+        "with --out"
+    )
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether nothing was changed since it was written, such as by a training elsewhere."""
+    try:
+        verify(folder)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _draw(config: Config, folder: Path, dtype: torch.dtype, seed: int, name: str, log: Log) -> None:

@@ -1,4 +1,4 @@
-"""Short names for sources, as reports call them."""
+"""Short names for sources and checkpoints, as reports call them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +15,11 @@ def source_names(sources: Sequence[str]) -> dict[str, str]:
         if all(names) and len(set(names)) == len(found):
             return dict(zip(found, names, strict=True))
     return {source: f"{_folder_and_stem(source)} {number}" for number, source in enumerate(found, 1)}
+
+
+def origin_name(origin: str) -> str:
+    """What a checkpoint is called: a path that is a machine's own by its last part."""
+    return Path(origin).name if Path(origin).is_absolute() else origin
 
 
 def _folder(source: str) -> str:

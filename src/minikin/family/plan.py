@@ -90,7 +90,7 @@ def solve(reference: Config, largest: Config, budget: Budget) -> Config:
     """
     candidates = list(_candidates(reference, largest, budget))
     if not candidates:
-        least = _shape(largest, _GRID, 1, 1, _GRID, 0)
+        least = _shape(largest, _GRID, 1, 1, _GRID, _GRID if largest.hidden_size_per_layer_input else 0)
         raise PlanError(
             f"no shape has at most {budget.multiplied:,} multiplied and {budget.parameters:,} weights in all; "
             f"the smallest has {least.multiplied:,} and {least.parameters:,}, most of them for a vocabulary of "

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minikin.base.files import read_json
-from minikin.family.card import untrained_provenance
+from minikin.base.files import read_json, write_text
+from minikin.family.card import CARD, card, untrained_provenance
 from minikin.family.fitting import judged_by, mixture
 from minikin.family.learning import Optimization
 from minikin.family.phases import recovery
@@ -41,11 +41,12 @@ def quantize_member(site: Site, name: str, kind: Kind) -> None:
     decoder = in_memory(load(own)).eval()
     scales = put_on_grids(decoder, bits, moments)
     facts = _taught(site, name, kind, decoder, scales) or untrained_provenance(site, name)
-    facts |= {"stage": "quantized", "kind": kind, "of": member_key(site, name), "bytes": size}
+    facts |= {"stage": "quantized", "kind": kind, "parent": name, "of": member_key(site, name), "bytes": size}
     with site.store.fresh(quantized_name(name, kind), quantized_key(site, name, kind), facts) as folder:
         save(decoder, folder)
         write_scales(folder, scales, kind)
         Tokenizer.load(own).save(folder, decoder.config.max_position_embeddings, chat_template())
+        write_text(folder / CARD, card(site, name, facts, None))
 
 
 def weights_of_kind(member: Path, kind: str) -> Path | None:

@@ -35,14 +35,14 @@ _OVERLAP = "2"  # texts are compared otherwise than before
 
 @dataclass(frozen=True, kw_only=True)
 class Brought:
-    """Exams that are not the recipe's: where their answers go, and the keys of the members, taken as they are.
+    """Exams that are not the recipe's: where their answers go, and the keys of what is there, taken as it is.
 
-    `members` has those of the members of few bits as well, by their artifacts' names.
+    `keys` has those of the data, of the members and of the members of few bits, by their artifacts' names.
     """
 
     exams: tuple[Exam, ...]
     store: Store
-    members: Mapping[str, str]
+    keys: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,8 @@ class Site:
 
 def data_key(site: Site) -> str:
     """Key of tokenizer, training corpora and what is held back of them."""
+    if site.brought:
+        return site.brought.keys["data"]
     recipe = site.recipe
     told = {
         task: [
@@ -159,7 +161,7 @@ def answers_key(site: Site, name: str, kind: Kind | None = None) -> str:
     measure = site.recipe.measure
     told = {exam.name: [exam.kind, exam.both_directions, *map(site.fingerprint, exam.sources)] for exam in site.exams}
     if site.brought:
-        member = site.brought.members[quantized_name(name, kind) if kind else name]
+        member = site.brought.keys[quantized_name(name, kind) if kind else name]
     else:
         member = quantized_key(site, name, kind) if kind else member_key(site, name)
     asked = [exam.task for exam in site.exams if exam.sources and exam.task != "text"]

@@ -52,7 +52,7 @@ class Identity:
 def read_identity(folder: Path, parameters: int, *, chats: bool) -> Identity:
     """What the model card, the provenance and the generation settings of a folder say."""
     card, facts = card_metadata(folder), _optional_json(folder / "provenance.json")
-    family, own = facts.get("recipe"), folder.resolve().name
+    family, own = facts.get("recipe"), _own_name(folder.resolve(), facts)
     name = f"minikin {family} {own}" if family else own
     return Identity(
         name=name,
@@ -75,6 +75,11 @@ def size_label(parameters: int) -> str:
         if count >= least:
             return f"{count:.1f}{letter}" if count < 99.95 else f"{count:.0f}{letter}"
     return f"{max(1, round(parameters / 1e3))}K"
+
+
+def _own_name(folder: Path, facts: Mapping[str, Any]) -> str:
+    """The folder's; of a member of few bits, whose folder is called as its kind, the member's before it."""
+    return f"{folder.parent.name} {folder.name}" if facts.get("stage") == "quantized" else folder.name
 
 
 def _segments(name: str) -> str:
