@@ -95,6 +95,8 @@ def home(tmp_path_factory):
     written(root / "pairs" / "train.jsonl", pair(1), pair(2), pair(3) | {"source": f"{TRAINED}."})
     written(root / "pairs" / "own_test.jsonl", *(pair(number) for number in (7, 8, 9)))
     written(root / "talk" / "train.jsonl", *({"turns": turns(number)} for number in (1, 2, 3)))
+    (root / "family" / ".tmp-full-999999999").mkdir(parents=True)  # of a build that died
+    (root / "family" / ".tmp-gone-999999999").mkdir()
     build(recipe_of(root), root / "family", quiet(root)[0])
     return root
 
@@ -217,6 +219,10 @@ def test_a_member_that_was_trained_otherwise_than_its_family_is_told(home, tests
         CheckpointError, match=rf"family/{member}: is not of the build that the recipe asks for; minikin"
     ):
         evaluate_on(recipe_of(home), family, [tests / "sgd"], tmp_path / "out", quiet(tmp_path)[0])
+
+
+def test_a_build_deletes_what_one_that_died_left(home):
+    assert list((home / "family").glob(".tmp-*")) == []
 
 
 def test_the_familys_own_test_is_held_against_its_training(home):

@@ -125,12 +125,26 @@ def whole_file(final: Path) -> Iterator[Path]:
         _sync(final.parent)
 
 
+def interrupted(folder: Path) -> set[Path]:
+    """What killed runs left half-written in a folder, as it was to be called: each wants `remove_strays`.
+
+    What another living process writes there is not among it.
+    """
+    written = (stray.name.removeprefix(".tmp-").rpartition("-") for stray in folder.glob(".tmp-*-*"))
+    replaced = (folder / stray.name.removeprefix(".old-") for stray in folder.glob(".old-*"))
+    return {folder / name for name, _, writer in written if _is_gone(writer)} | set(filter(Path.exists, replaced))
+
+
 def _remove_abandoned(final: Path) -> None:
     """Delete what killed runs began in place of `final`; what another living process writes is left to it."""
     for stray in final.parent.glob(f".tmp-{glob.escape(final.name)}-*"):
-        writer = stray.name.removeprefix(f".tmp-{final.name}-")
-        if writer.isdigit() and (int(writer) == os.getpid() or not psutil.pid_exists(int(writer))):
+        if _is_gone(stray.name.removeprefix(f".tmp-{final.name}-")):
             shutil.rmtree(stray, ignore_errors=True) if stray.is_dir() else stray.unlink(missing_ok=True)
+
+
+def _is_gone(writer: str) -> bool:
+    """Whether a process, by its number, writes no more: this one has not begun to."""
+    return writer.isdigit() and (int(writer) == os.getpid() or not psutil.pid_exists(int(writer)))
 
 
 def write_text(path: Path, text: str) -> None:

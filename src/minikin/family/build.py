@@ -50,6 +50,7 @@ def build(recipe: Recipe, out: Path, log: Log) -> FamilyReport:
     """Everything from data to report; a build that was killed goes on where it stood."""
     site = _site(recipe, out, log)
     with site.store.locked():
+        site.store.tidy()
         site.take_fingerprints()
         # what is wrong with a test is told before the hours of training
         deque(test_questions(recipe, site.exams), maxlen=0)

@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Any, final
 
 from minikin.base.errors import CheckpointError, StorageError
-from minikin.base.files import make_folder, read_json, storage_errors, whole_folder, write_json
+from minikin.base.files import (
+    interrupted,
+    make_folder,
+    read_json,
+    remove_strays,
+    storage_errors,
+    whole_folder,
+    write_json,
+)
 
 PROVENANCE = "provenance.json"
+_PLACES = (".work", "answers", "distilled", "quantized", "written")  # below which nobody else writes
 
 
 @final
@@ -51,6 +60,17 @@ class Store:
     def work(self, name: str, key: str) -> Path:
         """Where an unfinished artifact keeps what it needs to go on."""
         return self.root / ".work" / name / key[:16]
+
+    def tidy(self) -> None:
+        """Delete what builds that died left half-written; for who holds the lock and has not begun to write.
+
+        States that a training can go on from are whole, and stay.
+        """
+        below = (path for name in _PLACES for path in self.root.joinpath(name).rglob("*") if path.is_dir())
+        with storage_errors(self.root):
+            for folder in [self.root, *map(self.root.joinpath, _PLACES), *below]:
+                for final in interrupted(folder):
+                    remove_strays(final)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
