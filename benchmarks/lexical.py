@@ -8,11 +8,11 @@ arXiv 1506.08909, section 4.1): of the whole context, or of its last turn. Inver
 the training turns. Needs scikit-learn, which minikin does not.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from conditions import conditions, options
 from rich.console import Console
 from rich.table import Table
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -23,17 +23,24 @@ from minikin.text.sources import read
 
 def main() -> None:
     """Print a row a file of questions."""
-    files = [Path(name) for name in sys.argv[1:]]
-    if not files or len(files) % 2:
-        sys.exit(__doc__)
+    asked = options(__doc__)
+    asked.add_argument("files", nargs="+", type=Path, metavar="DIALOGUES QUESTIONS")
+    files = asked.parse_args().files
+    if len(files) % 2:
+        asked.error(f"{files[-1]}: has no file of questions after it")
+    print(conditions(threads=1, n="all questions of each file", seed="none, nothing is drawn"), flush=True)
     table = Table("questions", "n", "words of the context, hits@1", "words of the last turn", title="TF-IDF")
     for dialogues, questions in zip(files[::2], files[1::2], strict=True):
-        asked = [record for record in read(questions, "selection") if isinstance(record, Selection)]
-        weights = weighed(dialogues)
-        whole = hits(weights, asked, [" ".join(turn.text for turn in each.context) for each in asked])
-        last = hits(weights, asked, [each.context[-1].text for each in asked])
-        table.add_row(str(questions), f"{len(asked):,}", f"{whole:.1f}", f"{last:.1f}")
+        table.add_row(str(questions), *_row(dialogues, questions))
     Console(width=120).print(table)
+
+
+def _row(dialogues: Path, questions: Path) -> tuple[str, str, str]:
+    asked = [record for record in read(questions, "selection") if isinstance(record, Selection)]
+    weights = weighed(dialogues)
+    whole = hits(weights, asked, [" ".join(turn.text for turn in each.context) for each in asked])
+    last = hits(weights, asked, [each.context[-1].text for each in asked])
+    return f"{len(asked):,}", f"{whole:.1f}", f"{last:.1f}"
 
 
 def weighed(dialogues: Path) -> TfidfVectorizer:

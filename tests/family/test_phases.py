@@ -68,7 +68,8 @@ def test_what_learns_from_its_own_answers_was_distilled_before(family):
     told = report.members["nano"].training
     assert (told.tokens, len(told.curve)) == (6 * 512, 6)
     assert told.objective == "cut from mini, distilled from mini, taught on its own answers by mini"
-    assert not same(weights(made, "nano"), weights(made, distilled_name("nano")))
+    spoilt = after["kept"]["name"] == "step 0"  # so little training may make nothing better
+    assert same(weights(made, "nano"), weights(made, distilled_name("nano"))) is spoilt
 
 
 def test_every_phase_is_planned_and_counted(family):
