@@ -1,22 +1,18 @@
-"""What is written beside a member's weights: its provenance and its model card."""
+"""The model card beside a member's weights."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from minikin import __version__
-from minikin.base.device import device_name
 from minikin.base.files import write_text
 from minikin.family.naming import origin_name, source_names
-from minikin.family.phases import teacher_of
-from minikin.family.site import Site, data_key, quantized_name
+from minikin.family.site import Site, quantized_name
 from minikin.measure.records import FamilyReport, Interval, MemberReport, Precision
 from minikin.measure.retention import TOO_CLOSE, comparable
 from minikin.model.config import Config
-from minikin.train.state import Reached
 
 CARD = "README.md"
 
@@ -50,26 +46,6 @@ class Scored:
     against: str
     reference: Scores
     chance: Mapping[str, float]
-
-
-def provenance(site: Site, name: str, reached: Reached, fitted: dict[str, Any]) -> dict[str, Any]:
-    """What a trained member was made from and how.
-
-    `fitted` has its tokens, operations and epochs, and its held-out minus its training loss, a task.
-    """
-    return _lineage(site, name) | {
-        "steps": reached.steps,
-        "seconds": reached.seconds,
-        "device": device_name(site.device),
-        "curve": [asdict(point) for point in reached.curve],
-        **fitted,
-    }
-
-
-def untrained_provenance(site: Site, name: str) -> dict[str, Any]:
-    """The same of a member that is a checkpoint as it was, or its parent, cut."""
-    nothing = {"steps": 0, "tokens": 0, "training_flops": 0, "seconds": 0.0, "epochs": {}, "gap": {}, "curve": []}
-    return _lineage(site, name) | nothing
 
 
 def card(site: Site, name: str, facts: dict[str, Any], scored: Scored | None) -> str:
@@ -112,20 +88,6 @@ def _write_card(site: Site, name: str, artifact: str, scored: Scored) -> None:
 def _kind(facts: dict[str, Any]) -> list[str]:
     """The kind of a member of few bits; none of another."""
     return [facts["kind"]] if "kind" in facts else []
-
-
-def _lineage(site: Site, name: str) -> dict[str, Any]:
-    member = site.recipe.member[name]
-    return {
-        "stage": "member",
-        "minikin": __version__,
-        "recipe": site.recipe.name,
-        "origin": member.origin,
-        "parent": member.parent,
-        "teacher": teacher_of(member) if member.distill else None,
-        "data": data_key(site),
-        "seed": site.recipe.seed,
-    }
 
 
 def _metadata(site: Site, facts: dict[str, Any], title: str, scored: Scored | None) -> str:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from minikin.base.files import read_json, write_text
-from minikin.family.card import CARD, card, untrained_provenance
+from minikin.family.card import CARD, card
 from minikin.family.fitting import judged_by, mixture
 from minikin.family.learning import Optimization
+from minikin.family.lineage import untrained_provenance
 from minikin.family.phases import recovery
 from minikin.family.recipe import Kind
 from minikin.family.site import Site, member_key, quantized_key, quantized_name

@@ -10,9 +10,10 @@ import numpy
 
 from minikin.base.files import write_json, write_text
 from minikin.base.seeds import seed_for
-from minikin.family.card import CARD, card, untrained_provenance
+from minikin.family.card import CARD, card
 from minikin.family.fitting import adopted, beginning, judged_by, mixture, objective, ready
 from minikin.family.learning import OnPolicy, Optimization
+from minikin.family.lineage import untrained_provenance
 from minikin.family.origin import origin_folder
 from minikin.family.phases import ON_POLICY, corrector_of
 from minikin.family.site import Site, data_key, distilled_key, distilled_name, member_key

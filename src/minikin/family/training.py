@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from minikin.base.device import products_dtype
-from minikin.family.card import provenance
 from minikin.family.guards import WATCHED_ROWS, dropout, held_out, loss_of, task_score, told_guards, weight_decay
 from minikin.family.learning import Optimization
+from minikin.family.lineage import provenance
 from minikin.family.phases import Phase
 from minikin.family.site import Site
 from minikin.measure.overfitting import parted
