@@ -2,61 +2,11 @@
 
 import json
 import re
-import shutil
 
 import pytest
-from servers import serving, two_members
+from browsing import answered, know_members, needs_browser, say
 
-playwright = pytest.importorskip("playwright.sync_api")
-BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
-SECONDS = 30_000
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return two_members(tmp_path_factory.mktemp("family"))
-
-
-@pytest.fixture(scope="module")
-def address(folder):
-    with serving(folder) as (address, _):
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser, address):
-    context = browser.new_context(viewport={"width": 390, "height": 780})
-    page = context.new_page()
-    page.set_default_timeout(SECONDS)
-    wrong = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    refused = "Failed to load resource"  # the browser's own note of a status above 400
-    page.goto(address)
-    page.wait_for_selector("#member option", state="attached")
-    yield page
-    context.close()
-    assert [text for text in wrong if not text.startswith(refused)] == []
-
-
-def say(page, text):
-    page.fill("#text", text)
-    page.press("#text", "Enter")
-
-
-def answered(page, count=1):
-    """All answers, once there are so many and none is being written."""
-    page.locator(".answer:not(.busy)").nth(count - 1).wait_for()
-    return page.locator(".answer")
+pytestmark = needs_browser
 
 
 def test_an_answer_comes_with_its_speed(page):
@@ -66,6 +16,13 @@ def test_an_answer_comes_with_its_speed(page):
     assert re.fullmatch(r"large · \d+ tokens in [\d.]+ s · \d+ tokens/s", told)
     assert "torch · " in page.inner_text("#state")
     assert re.search(r"\d+ MB of memory", page.inner_text("#state"))
+
+
+def test_an_answer_that_is_cut_off_says_so(page):
+    page.click("#settings summary")
+    page.fill("#max_tokens", "5")
+    say(page, "Hello")
+    assert answered(page).locator(".told").inner_text().startswith("large · 5 tokens (cut off) in ")
 
 
 def test_escape_and_the_button_stop_it(page):
@@ -91,6 +48,26 @@ def test_members_are_switched_and_compared(page):
     say(page, "Hello")
     names = [told.split(" · ")[0] for told in answered(page, 3).locator(".told").all_inner_texts()]
     assert sorted(names[1:]) == ["large", "small"]
+
+
+def test_each_goes_on_with_what_it_said_itself(page):
+    asked = []
+
+    def answer(route):
+        asked.append(route.request.post_data_json)
+        content = f"I am {asked[-1]['model']}."
+        event = json.dumps({"choices": [{"delta": {"content": content}}]})
+        route.fulfill(content_type="text/event-stream", body=f"data: {event}\n\ndata: [DONE]\n\n")
+
+    page.route("**/v1/chat/completions", answer)
+    for member, text, count in (("small", "One", 1), ("*", "Two", 3), ("*", "Three", 5)):
+        page.select_option("#member", member)
+        say(page, text)
+        answered(page, count)
+    for name in ("large", "small"):
+        last = [request["messages"] for request in asked if request["model"] == name][-1]
+        said = [message["content"] for message in last]
+        assert said == ["One", "I am small.", "Two", f"I am {name}.", "Three"]
 
 
 def test_tasks_have_their_own_prompts_and_no_history(page):
@@ -121,7 +98,7 @@ def test_settings_are_remembered(page):
     page.select_option("#member", "small")
     page.press("#max_tokens", "Tab")
     page.reload()
-    page.wait_for_selector("#member option", state="attached")
+    know_members(page)
     assert page.input_value("#temperature") == "0.7"
     assert page.input_value("#max_tokens") == "5"
     assert page.input_value("#member") == "small"
@@ -169,22 +146,28 @@ def test_nothing_is_wider_than_a_phone(page):
     say(page, "a" * 500)
     answered(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("header").bounding_box()["height"] < 110  # two rows
 
 
-def test_a_key_is_asked_for(browser, folder):
-    with serving(folder / "small", "--api-key", "secret") as (address, _):
-        page = browser.new_page()
-        page.goto(address)
-        page.evaluate("localStorage.setItem('minikin.temperature', '0.7')")
-        page.reload()
-        page.locator("#key").wait_for()
-        page.wait_for_timeout(300)  # time for the state to be asked for as well
-        assert "wants a key" in page.locator("#state").inner_text()
-        page.fill("#key", "secret")
-        page.press("#key", "Tab")
-        page.wait_for_selector("#member option", state="attached")
-        assert page.input_value("#temperature") == "0.7"
-        page.wait_for_function("document.getElementById('state').textContent.includes('MB of memory')")
-        say(page, "Hello")
-        assert "tokens/s" in answered(page).locator(".told").inner_text()
-        page.close()
+def test_the_end_of_an_answer_is_in_sight(page):
+    say(page, "x" * 3000)
+    assert answered(page).evaluate(
+        "box => box.getBoundingClientRect().bottom <= document.getElementById('talk').getBoundingClientRect().bottom"
+    )
+
+
+def test_whoever_is_at_the_settings_is_left_there(page):
+    held = []  # an answer that does not come
+    page.route("**/v1/chat/completions", lambda route: held.append(route))
+    say(page, "Hello")
+    page.click("#settings summary")
+    page.press("#temperature", "Escape")
+    assert page.locator("#fields").is_hidden()
+    assert page.locator("#stop").is_visible()  # the answer goes on
+    page.click("#settings summary")
+    page.focus("#temperature")
+    held[0].abort()
+    page.locator("#send").wait_for()
+    assert page.evaluate("document.activeElement.id") == "temperature"
+    page.click("#talk", position={"x": 20, "y": 500})
+    assert page.locator("#fields").is_hidden()

@@ -1,4 +1,4 @@
-"""The chat page: three files, read once and given from memory."""
+"""The chat page: a few files, read once and given from memory."""
 
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
@@ -9,8 +9,11 @@ from starlette.routing import Route
 
 _FILES = {
     "/": ("page.html", "text/html"),
-    "/page.js": ("page.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/asking.js": ("asking.js", "text/javascript"),
+    "/key.js": ("key.js", "text/javascript"),
+    "/show.js": ("show.js", "text/javascript"),
 }
 
 PAGE = tuple(_FILES)  # its paths

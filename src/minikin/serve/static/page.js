@@ -1,82 +1,91 @@
-"use strict";
-// A chat with the members of a family, over the same API that programs use. Text is only ever set as text.
+// A chat with the members of a family, over the same API that programs use.
 
-const $ = (id) => document.getElementById(id);
+import { events, health, request } from "./asking.js";
+import { $, made, tell } from "./show.js";
+
 const ALL = "*";
 const KEPT = ["member", "task", "temperature", "top_p", "max_tokens", "system"];
 const PROMPTS = { chat: "", de: "Translate to German: ", en: "Translate to English: ", summary: "Summarize: " };
 const REFRESH = 5000; // milliseconds
 
 let members = [];
-let talk = { turns: [] }; // {role, content} of the conversation, with the answers of the first member that is asked
+let known = false; // whether they are those of the server as it is now
+let finding = false; // whether they are being asked for
+let turns = []; // {content, answers} of the conversation: a question, and what each member that was asked said to it
+let atEnd = true; // whether the end of what was said was in sight when it was last scrolled
 let stopping = null; // an AbortController while answers are written
 
-function made(kind, name, text) {
-  const element = document.createElement(kind);
-  if (name) element.className = name;
-  if (text !== undefined) element.textContent = text;
-  return element;
-}
-
-function headers() {
-  const key = $("key").value.trim();
-  return { "Content-Type": "application/json", ...(key ? { Authorization: `Bearer ${key}` } : {}) };
-}
-
-// settings are kept in this browser, the key only as long as its window is open
+// settings are kept in this browser
 function keep(name) {
   localStorage.setItem(`minikin.${name}`, $(name).value);
 }
 
-function recall() {
-  for (const name of KEPT) {
-    const value = localStorage.getItem(`minikin.${name}`);
-    if (value === null) continue;
-    if ($(name).tagName !== "SELECT" || [...$(name).options].some((option) => option.value === value)) $(name).value = value;
-  }
+function recall(name) {
+  const value = localStorage.getItem(`minikin.${name}`);
+  if (value === null) return;
+  if ($(name).tagName !== "SELECT" || [...$(name).options].some((option) => option.value === value)) $(name).value = value;
+}
+
+function showMembers(found) {
+  if (found.join() === members.join()) return;
+  members = found;
+  $("member").replaceChildren(...members.map((name) => new Option(name, name)));
+  if (members.length > 1) $("member").add(new Option("all at once", ALL));
+  recall("member");
 }
 
 async function findMembers() {
-  const reply = await fetch("v1/models", { headers: headers() });
-  if (reply.status === 401) {
-    if (!$("settings").open) {
-      $("settings").open = true;
-      $("key").focus();
-    }
-    $("state").textContent = "This server wants a key: enter it under Settings.";
-    return;
+  finding = true;
+  try {
+    const { reply } = await request("v1/models");
+    showMembers((await reply.json()).data.map((each) => each.id));
+    known = true;
+    tell("members");
+  } catch (error) {
+    tell("members", error.message);
   }
-  const told = await reply.json();
-  if (!reply.ok) {
-    $("state").textContent = told.error.message;
-    return;
-  }
-  members = told.data.map((each) => each.id);
-  $("member").replaceChildren(...members.map((name) => new Option(name, name)));
-  if (members.length > 1) $("member").add(new Option("all, side by side", ALL));
-  recall();
+  finding = false;
+}
+
+function showHealth(told) {
+  const running = Object.values(told.members).reduce((sum, each) => sum + each.running, 0);
+  const engines = [...new Set(Object.values(told.members).map((each) => each.engine))].join(", ");
+  const memory = (told.resident_bytes / 1e6).toFixed(0);
+  $("state").textContent = `${engines} · ${memory} MB of memory · ${running || "none"} being answered`;
+  tell("health", told.status === "ok" ? "" : "A member of this server has failed; the server must be started again.");
 }
 
 async function showState() {
   try {
-    if (!members.length) await findMembers(); // a server that was not there, or did not know us, may by now
-    if (!members.length) return;
-    const told = await (await fetch("health")).json();
-    const running = Object.values(told.members).reduce((sum, each) => sum + each.running, 0);
-    const engines = [...new Set(Object.values(told.members).map((each) => each.engine))].join(", ");
-    const memory = (told.resident_bytes / 1e6).toFixed(0);
-    $("state").textContent = `${engines} · ${memory} MB of memory · ${running} being answered`;
-  } catch {
-    $("state").textContent = "The server cannot be reached.";
+    showHealth(await health(2 * REFRESH));
+    if (!known && !finding) findMembers(); // not waited for, as it may wait for a key
+  } catch (error) {
+    known = false; // it may come back as another one
+    $("state").textContent = "";
+    tell("health", error.message);
+    tell("members");
   }
 }
 
-function question(text) {
-  const task = $("task").value;
+async function watchState() {
+  for (;;) {
+    await showState();
+    await new Promise((resolve) => setTimeout(resolve, REFRESH));
+  }
+}
+
+// the conversation as this member knows it: where it was not asked, the first that was speaks for it
+function before(name) {
+  return turns.flatMap(({ content, answers }) => [
+    { role: "user", content },
+    { role: "assistant", content: answers.get(name) ?? [...answers.values()][0] },
+  ]);
+}
+
+function question(name, task, text) {
   const system = $("system").value.trim();
-  const before = system ? [{ role: "system", content: system }] : [];
-  if (task !== "chat") return [...before, { role: "user", content: PROMPTS[task] + text }];
-  return [...before, ...talk.turns, { role: "user", content: text }];
+  const first = system ? [{ role: "system", content: system }] : [];
+  return [...first, ...(task === "chat" ? before(name) : []), { role: "user", content: PROMPTS[task] + text }];
 }
 
 function asking(model, messages) {
@@ -92,27 +101,39 @@ function asking(model, messages) {
   };
 }
 
-// the events of a stream, parsed one by one
-async function* events(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let left = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const blocks = (left + value).split("\n\n");
-    left = blocks.pop();
-    for (const block of blocks) {
-      const data = block.split("\n").filter((line) => line.startsWith("data: ")).map((line) => line.slice(6)).join("\n");
-      if (data && data !== "[DONE]") yield JSON.parse(data);
-    }
+function isAtEnd() {
+  return $("talk").scrollHeight - $("talk").scrollTop - $("talk").clientHeight < 80;
+}
+
+function toTheEnd() {
+  $("talk").scrollTop = $("talk").scrollHeight;
+}
+
+// a change of what is shown; whoever reads at its end stays there
+function grow(change) {
+  const follow = isAtEnd();
+  change();
+  if (follow) toTheEnd();
+}
+
+// asks one member, and gives each piece of its answer to `say`; returns how it went
+async function stream(name, messages, say, signal) {
+  const body = JSON.stringify(asking(name, messages));
+  const { reply, begun } = await request("v1/chat/completions", { method: "POST", body, signal });
+  let tokens = 0;
+  let cut = "";
+  for await (const event of events(reply.body)) {
+    if (event.error) throw new Error(event.error.message);
+    const choice = event.choices[0];
+    if (choice?.delta.content) say(choice.delta.content);
+    if (choice?.finish_reason === "length") cut = " (cut off)";
+    if (event.usage) tokens = event.usage.completion_tokens;
   }
+  const seconds = (performance.now() - begun) / 1000;
+  return `${tokens} tokens${cut} in ${seconds.toFixed(2)} s · ${(tokens / seconds).toFixed(0)} tokens/s`;
 }
 
-function near() {
-  const talk = $("talk");
-  return talk.scrollHeight - talk.scrollTop - talk.clientHeight < 80;
-}
-
+// an answer as it is written; returns [who, what], where nothing was said if it failed
 async function answer(name, messages, into, signal) {
   const said = made("div", "said");
   const told = made("div", "told", name);
@@ -120,61 +141,59 @@ async function answer(name, messages, into, signal) {
   box.append(said, told);
   into.append(box);
   let text = "";
-  const begun = performance.now();
-  let tokens = 0;
+  const say = (piece) => grow(() => { said.textContent = text += piece; });
   try {
-    const reply = await fetch("v1/chat/completions", { method: "POST", headers: headers(), body: JSON.stringify(asking(name, messages)), signal });
-    if (!reply.ok) throw new Error((await reply.json()).error.message);
-    for await (const event of events(reply.body)) {
-      if (event.error) throw new Error(event.error.message);
-      const follow = near();
-      const content = event.choices[0]?.delta.content;
-      if (content) said.textContent = text += content;
-      if (event.usage) tokens = event.usage.completion_tokens;
-      if (follow) $("talk").scrollTop = $("talk").scrollHeight;
-    }
-    const seconds = (performance.now() - begun) / 1000;
-    told.textContent = `${name} · ${tokens} tokens in ${seconds.toFixed(2)} s · ${(tokens / seconds).toFixed(0)} tokens/s`;
+    const how = await stream(name, messages, say, signal);
+    grow(() => { told.textContent = `${name} · ${how}`; });
   } catch (error) {
     if (error.name === "AbortError") told.textContent = `${name} · stopped`;
     else {
       box.classList.add("wrong");
-      said.textContent = text ? `${text}\n${error.message}` : error.message;
+      grow(() => { said.textContent = text ? `${text}\n${error.message}` : error.message; });
       text = "";
     }
   }
   box.classList.remove("busy");
-  return text;
+  return [name, text];
+}
+
+function writing(controller) {
+  const left = [document.body, $("send"), $("stop")].includes(document.activeElement); // not where somebody is at work
+  stopping = controller;
+  $("send").hidden = Boolean(controller);
+  $("stop").hidden = !controller;
+  $("talk").setAttribute("aria-busy", Boolean(controller)); // or every word would be read out by itself
+  if (left) $("text").focus();
 }
 
 async function ask(text) {
   $("talk").querySelector(".hint")?.remove();
   const turn = made("section", "turn");
-  const answers = made("div", "answers");
-  turn.append(made("div", "asked", (PROMPTS[$("task").value] + text)), answers);
+  const into = made("div", "answers");
+  const task = $("task").value;
+  turn.append(made("div", "asked", PROMPTS[task] + text), into);
   $("talk").append(turn);
-  $("talk").scrollTop = $("talk").scrollHeight;
   const names = $("member").value === ALL ? members : [$("member").value];
-  const goesOn = $("task").value === "chat" ? talk : null; // "New" may begin another meanwhile
-  const messages = question(text);
-  stopping = new AbortController();
-  $("send").hidden = true;
-  $("stop").hidden = false;
-  const found = await Promise.all(names.map((name) => answer(name, messages, answers, stopping.signal)));
-  stopping = null;
-  $("send").hidden = false;
-  $("stop").hidden = true;
+  const conversation = turns; // "New" may begin another meanwhile
+  writing(new AbortController());
+  const answers = names.map((name) => answer(name, question(name, task, text), into, stopping.signal));
+  toTheEnd();
+  const said = (await Promise.all(answers)).filter(([, what]) => what);
+  writing(null);
   // what was not answered was not said, or it would stand in the way of all that follows
-  if (goesOn && found[0]) goesOn.turns.push({ role: "user", content: text }, { role: "assistant", content: found[0] });
+  if (task === "chat" && said.length) conversation.push({ content: text, answers: new Map(said) });
   showState();
-  $("text").focus();
 }
 
 function forget() {
   stopping?.abort();
-  talk = { turns: [] };
+  turns = [];
   $("talk").replaceChildren(made("p", "hint", "Forgotten. Ask something."));
   $("text").focus();
+}
+
+function leaveSettings(event) {
+  if (!$("settings").contains(event.target)) $("settings").open = false;
 }
 
 $("fields").addEventListener("submit", (event) => event.preventDefault());
@@ -192,18 +211,21 @@ $("text").addEventListener("keydown", (event) => {
     $("ask").requestSubmit();
   }
 });
+$("settings").addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !$("settings").open) return;
+  event.stopPropagation(); // the answer goes on
+  $("settings").open = false;
+  $("settings").querySelector("summary").focus();
+});
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") stopping?.abort();
 });
+$("talk").addEventListener("scroll", () => { atEnd = isAtEnd(); });
+new ResizeObserver(() => { if (atEnd) toTheEnd(); }).observe($("talk")); // a problem or a keyboard may take of its place
+document.addEventListener("click", leaveSettings);
+document.addEventListener("focusin", leaveSettings);
 $("stop").addEventListener("click", () => stopping?.abort());
 $("reset").addEventListener("click", forget);
 for (const name of KEPT) $(name).addEventListener("change", () => keep(name));
-$("key").addEventListener("change", () => {
-  sessionStorage.setItem("minikin.key", $("key").value);
-  members = [];
-  showState();
-});
-$("key").value = sessionStorage.getItem("minikin.key") ?? "";
-recall(); // but for the member, until members are known
-showState();
-setInterval(showState, REFRESH);
+KEPT.forEach(recall); // but for the member, until members are known
+watchState();
