@@ -95,29 +95,30 @@ def _measured(member: Path, name: str, given: argparse.Namespace) -> dict[str, f
         return _alone(member, bits, given.threads, given.since)
     if kind == "streams":
         with LlamaCpp(gguf_file(member, bits), threads=given.threads, context=_CONTEXT) as server:
-            return _timed(member, given.since, lambda *asked: _streamed(server, *asked))
+            return _timed(member, given.since, lambda *asked: seconds_streamed(server, *asked))
     if kind == "transformers":
         return _in_transformers(member, given.since)
     engine = opened(member, kind, bits or "q8_0", slots=1, queue=1)
     ends = dict.fromkeys(read_config(member).eos_token_ids, -100.0)
     try:
         more = {"logit_bias": ends, "temperature": given.temperature}
-        return _timed(member, given.since, lambda *asked: _seconds(engine, *asked, more))
+        return _timed(member, given.since, lambda *asked: seconds_of(engine, *asked, more))
     finally:
         engine.close()
 
 
 def _timed(member: Path, since: float, seconds: Callable[[tuple[int, ...], int], float]) -> dict[str, float]:
     """Of an engine that takes so many seconds for a prompt and a number of tokens."""
-    seconds(_prompt(member, 16), 1)
+    seconds(prompt_of(member, 16), 1)
     first = time.time() - since
-    reading = min(seconds(_prompt(member, _READ, run), 1) for run in range(RUNS))
-    short = min(seconds(_prompt(member, 16, run), 1) for run in range(RUNS))
-    writing = min(seconds(_prompt(member, 16, run), _WRITTEN) for run in range(RUNS)) - short
+    reading = min(seconds(prompt_of(member, _READ, run), 1) for run in range(RUNS))
+    short = min(seconds(prompt_of(member, 16, run), 1) for run in range(RUNS))
+    writing = min(seconds(prompt_of(member, 16, run), _WRITTEN) for run in range(RUNS)) - short
     return {"read": _READ / reading, "written": (_WRITTEN - 1) / writing, "first": first, "peak": _peak()}
 
 
-def _seconds(engine: Engine, prompt: tuple[int, ...], count: int, more: dict[str, Any]) -> float:
+def seconds_of(engine: Engine, prompt: tuple[int, ...], count: int, more: dict[str, Any]) -> float:
+    """Seconds that an engine takes for so many tokens after a prompt."""
     said, begun = Queue[Token | Ended](), time.perf_counter()
     engine.ask(Ask(prompt=prompt, max_tokens=count, **more), said.put)
     while isinstance(heard := said.get(), Token):
@@ -129,17 +130,18 @@ def _seconds(engine: Engine, prompt: tuple[int, ...], count: int, more: dict[str
 def _alone(member: Path, kind: str, threads: int, since: float) -> dict[str, float]:
     with LlamaCpp(gguf_file(member, kind), threads=threads, context=_CONTEXT) as engine:
         more = {"ignore_eos": True, **LIKELIEST, **FORGETFUL}
-        engine._complete(_prompt(member, 16), 1, more)
+        engine._complete(prompt_of(member, 16), 1, more)
         first = time.time() - since
-        told = [engine._complete(_prompt(member, _READ, run), 1, more)["timings"] for run in range(RUNS)]
-        said = [engine._complete(_prompt(member, 16, run), _WRITTEN, more)["timings"] for run in range(RUNS)]
+        told = [engine._complete(prompt_of(member, _READ, run), 1, more)["timings"] for run in range(RUNS)]
+        said = [engine._complete(prompt_of(member, 16, run), _WRITTEN, more)["timings"] for run in range(RUNS)]
     counted = {each["prompt_n"] for each in told}, {each["predicted_n"] for each in said}
     assert counted == ({_READ}, {_WRITTEN}), counted
     fastest = max(each["prompt_per_second"] for each in told), max(each["predicted_per_second"] for each in said)
     return {"read": fastest[0], "written": fastest[1], "first": first, "peak": _peak()}
 
 
-def _streamed(server: LlamaCpp, prompt: tuple[int, ...], count: int) -> float:
+def seconds_streamed(server: LlamaCpp, prompt: tuple[int, ...], count: int) -> float:
+    """The same of llama.cpp's own server, whose bytes are read and no more."""
     more = {"stream": True, "ignore_eos": True, "return_tokens": True, **LIKELIEST, **FORGETFUL}
     begun = time.perf_counter()
     with server.asked("/completion", {"prompt": list(prompt), "n_predict": count, **more}) as reply:
@@ -164,7 +166,8 @@ def _in_transformers(member: Path, since: float) -> dict[str, float]:
     return _timed(member, since, seconds)
 
 
-def _prompt(member: Path, length: int, seed: int = 0) -> tuple[int, ...]:
+def prompt_of(member: Path, length: int, seed: int = 0) -> tuple[int, ...]:
+    """Tokens of a member's vocabulary, drawn."""
     drawn = torch.Generator().manual_seed(seed)
     return tuple(torch.randint(300, read_config(member).vocab_size, (length,), generator=drawn).tolist())
 

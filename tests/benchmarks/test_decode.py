@@ -21,7 +21,7 @@ class Streaming:
 
 def test_a_whole_stream_is_timed():
     server = Streaming({"content": "a", "stop": False}, {"content": "", "stop": True, "tokens_predicted": 2})
-    assert decode._streamed(server, (20, 21), 2) > 0
+    assert decode.seconds_streamed(server, (20, 21), 2) > 0
     asked = LIKELIEST | FORGETFUL
     assert {name: server.value[name] for name in asked} == asked
 
@@ -29,4 +29,4 @@ def test_a_whole_stream_is_timed():
 @pytest.mark.parametrize("last", [{"stop": False}, {"stop": True, "tokens_predicted": 1}])
 def test_a_stream_that_breaks_off_is_no_time(last):
     with pytest.raises(AssertionError):
-        decode._streamed(Streaming({"content": "a"} | last | {"tokens_predicted": 1}), (20, 21), 2)
+        decode.seconds_streamed(Streaming({"content": "a"} | last | {"tokens_predicted": 1}), (20, 21), 2)
