@@ -55,7 +55,7 @@ def main() -> None:
     report = build(from_scratch(recipe), beside, Log(beside / "log.jsonl", Console(stderr=True)))
     n = ", ".join(f"{task} {next(iter(scores.values())).n:,}" for task, scores in _scores(report, recipe).items())
     print(conditions(threads=recipe.threads, n=n, seed=f"{recipe.seed}, of the recipe"))
-    Console(width=110).print(_table(read_report(folder), report, recipe))
+    Console(width=130).print(_table(read_report(folder), report, recipe))
 
 
 def _table(distilled: FamilyReport, scratch: FamilyReport, recipe: Recipe) -> Table:

@@ -1,5 +1,5 @@
-"""Claim: 64 clients stream at once without an error, each as fast as the others, nearly as fast as llama.cpp serves
-them.
+"""Claim: 64 clients stream at once without an error, each as fast as the others; told beside what llama.cpp's own
+server gives them.
 
     python benchmarks/serve_load.py MEMBER [--seconds 120] [--engine NAME] [--threads N]
 

@@ -18,12 +18,12 @@ from minikin.family.recipe import Member, Recipe, Shape
 from minikin.model.config import Config, alternating_layer_types
 from minikin.shrink.choose import layer_kinds
 from minikin.shrink.cut import refuse_larger
+from minikin.shrink.grid import BLOCK
 
 _USE = 0.95
 _SLIDING_PER_FULL = 2  # where nothing is said
 _GRID = 8  # sizes are multiples of this; more of it would only cost budgets
-_BLOCK = 32  # weights of a row that share a scale where they have few bits
-_FEW_BITS = (8.5, 4.5)  # of a weight in such a block, its part of the scale included
+_FEW_BITS = (8.5, 4.5)  # of a weight in a whole block, its part of the scale included
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,5 +210,5 @@ def _price(config: Config, reference: Config, budget: Budget) -> float:
 def _growth(config: Config) -> float:
     """By which factors (their logarithms, added) files of few bits grow because of rows that are no whole blocks."""
     rows = config.weights_by_row()
-    ragged = sum(weights for length, weights in rows.items() if length % _BLOCK) / sum(rows.values())
+    ragged = sum(weights for length, weights in rows.items() if length % BLOCK) / sum(rows.values())
     return sum(log(1 + ragged * (16 / bits - 1)) for bits in _FEW_BITS)
